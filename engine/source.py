@@ -1,0 +1,164 @@
+"""THE DOOR of connectors: everything a connector's author has to know.
+
+A connector is a name, a strict config model and functions. A source does two things: read and confirm.
+Connectors frame, ``envelope`` encodes: a row is data, not an object.
+
+The promises, checked live by the pump and by the conformance suite:
+
+1. Positions strictly increase within a *strand*: the stream is one strand, each snapshot range is one.
+   A ``Mark`` names the strands it covers.
+2. ``read`` returns at the first ``Mark`` at or after ``limit`` rows, or when nothing came for ``wait_s``.
+3. Rows of an open transaction go out as they come; only the ``Mark`` waits for the commit. To abandon a
+   group it raises, and the group comes again: in the stream with the same positions.
+4. It waits for nothing but its source, and gets a keep-alive (``confirm`` of the same mark) at least every
+   10 s while the topic is slow. It does not sleep, retry, write to Kafka or keep state outside its Marks.
+   Opening may raise ``SourceUnreachable`` or ``SourceRefused`` and their kin; closing never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from engine.schema import Relation
+
+
+class Unchanged(Enum):
+    """The third state of a field: the source did not send it (TOAST), the old value stands."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+
+Field = bytes | None | Literal[Unchanged.UNCHANGED]
+"""The wire form that the column's cell understands; None is NULL."""
+
+Op = Literal["c", "u", "d", "r", "t", "f"]
+"""Create, update, delete, read (snapshot); control rows: truncate, floor."""
+
+Row = tuple[str, Sequence[Field] | None, Sequence[Field] | None]
+"""(op, before, after), fields in the relation's order. ``before`` of a delete holds at least the key.
+
+An update that changes the key is two rows that share an index: ``d`` of the old key, then ``c`` of the new
+one at minor + 1; the connector gives the pair as one row with op ``k`` (before: old key, after: new row).
+A control row ``t`` has neither image.
+"""
+
+STREAM: Final = "stream"
+"""The strand of the change stream."""
+
+
+class Rows(NamedTuple):
+    """Consecutive rows of one relation in one transaction.
+
+    Row i has position (era, major, first_minor + 2·i): minor is even, odd only for the insert half of a
+    key change. The index counts all decoded rows of the table in the transaction, before any filter.
+    ``committed_us`` is the source's commit time in microseconds since 1970; ``tx`` the transaction's id.
+    """
+
+    relation: Relation
+    strand: str
+    era: int
+    major: int
+    first_minor: int
+    committed_us: int
+    tx: int
+    rows: Sequence[Row]
+
+
+class Mark(NamedTuple):
+    """Complete up to here, per strand.
+
+    ``at`` maps a strand to the major of its last complete position. ``resume`` holds bytes that only the
+    connector reads (JSON by habit, so that people can read the marks topic). ``committed_us`` is the commit
+    time of the newest transaction covered (0: none yet). ``barrier``: flush and confirm this one before
+    anything more is read.
+    """
+
+    at: Mapping[str, int]
+    resume: bytes
+    era: int = 0
+    committed_us: int = 0
+    barrier: bool = False
+
+
+class Source(Protocol):
+    """An open source: one reader, one thread."""
+
+    def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark]:
+        """Give rows and marks; see the promises above."""
+        ...
+
+    def confirm(self, mark: Mark) -> None:
+        """Durable up to here: the source may forget it. Again with the same mark: keep-alive."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table of a capture, as the plan names it."""
+
+    flow: str
+    schema: str
+    table: str
+    on_truncate: Literal["apply", "ignore", "stop"] = "apply"
+
+
+Level = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of a preflight: what was looked at, how it is, and the fix (SQL or setting) when it is not.
+
+    ``code`` is an error code of ``engine.errors``; ``table`` is ``schema.name`` when one table is meant.
+    """
+
+    level: Level
+    subject: str
+    text: str
+    fix: str = ""
+    code: str = ""
+    table: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A source's end as seen from outside: what lag is computed from.
+
+    ``end`` and ``confirmed`` are majors; ``retained_bytes`` is what the slot holds back;
+    None means unknown, never zero.
+    """
+
+    state: str
+    end: int | None = None
+    confirmed: int | None = None
+    retained_bytes: int | None = None
+    at_us: int | None = None
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Connector(Generic[C]):
+    """What a connector registers under the entry point ``ecluse.connectors``.
+
+    ``config`` is a strict, frozen pydantic model (extra keys forbidden); secrets reach it as values at
+    open only. Derived names (slot, publication) arrive in the config.
+    """
+
+    name: str
+    config: type[C]
+    open: Callable[[C, Sequence[TableSpec], Mark | None], AbstractContextManager[Source]]
+    preflight: Callable[[C, Sequence[TableSpec]], Sequence[Finding]]
+    provision: Callable[[C, Sequence[TableSpec]], Sequence[str]]
+    measure: Callable[[C], Measure]
+
+
+AnyConnector = Connector[Any]
