@@ -86,11 +86,27 @@ class Mark(NamedTuple):
     barrier: bool = False
 
 
+class TableGap(NamedTuple):
+    """A finding that concerns one table: changes of it may be missing from (era, major) on.
+
+    The stream goes on, this table's rows too where there are any; the pump records the gap, and the
+    landing stops that flow alone at the first position in doubt. The same gap may be told again.
+    ``code`` is an error code of ``engine.errors``; ``text`` says what was seen.
+    """
+
+    schema: str
+    table: str
+    code: str
+    era: int
+    major: int
+    text: str
+
+
 class Source(Protocol):
     """An open source: one reader, one thread."""
 
-    def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark]:
-        """Give rows and marks; see the promises above."""
+    def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
+        """Give rows, marks and gaps; see the promises above."""
         ...
 
     def confirm(self, mark: Mark) -> None:
