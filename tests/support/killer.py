@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass
 class Killer:
-    """Called as ``at(point)``; kills at the ``nth`` time of ``point`` (``a.b`` stands for ``a.b:any`` too)."""
+    """Called as ``at(point)``; kills at the ``nth`` time of ``point`` (``a.b`` stands for ``a.b:x`` too)."""
 
     point: str
     nth: int

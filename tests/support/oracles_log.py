@@ -42,8 +42,8 @@ def parse_commit(version: int, lines: Iterable[str]) -> Commit:
                 txn[app] = seq
             case {"add": file}:
                 # a deletion vector is written by adding the same file again, with the vector
-                vector = (file.get("deletionVector") or {}).get("pathOrInlineDv", "")
-                added.append(f"{file['path']}#{vector}")
+                vector = file.get("deletionVector") or {}
+                added.append(f"{file['path']}#{vector.get('pathOrInlineDv')}@{vector.get('offset')}")
             case _:
                 pass
     return Commit(version, operation, txn, ours, tuple(added))
