@@ -1,0 +1,358 @@
+"""A small project on the shared stack: its own database, role, topics and lake, and its workers as processes.
+
+Rule: two tables (``workload``), each landed twice, as a journal (append) and as the newest rows (scd1), so
+that one run is judged from four sides. The role is no superuser; its password is a canary that must show
+nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from tests.support import oracles, oracles_lake, oracles_log, oracles_topic, workload_postgres
+from tests.support.killer import kill_tree
+from tests.support.waits import wait_until
+from tests.support.workload import COUNTERS, LISTS, Change, Row, finals
+
+REPOSITORY: Final = Path(__file__).parents[2]
+CONNECTION: Final = "shop"
+TABLES: Final = (LISTS, COUNTERS)
+KILLED: Final = -signal.SIGKILL
+_LIMIT_S: Final = 240.0
+
+TEMPLATE: Final = """\
+apiVersion: ecluse/v1
+kind: FlowTemplate
+metadata: {name: walk_table, version: 1.0.0}
+spec:
+  params:
+    connection: {type: connection, of: postgres, required: true}
+    table: {type: string, required: true}
+    sink: {type: string, required: true}
+    mode: {type: enum, values: [append, scd1], required: true}
+    deletes: {type: enum, values: [hard, soft], default: hard}
+    freshness: {type: duration, default: 500ms}
+    rows_per_commit: {type: integer, default: 500000}
+    row_bytes_max: {type: size, default: 1MiB}
+  flow:
+    source:
+      type: postgres
+      connection: ${param.connection}
+      table: ${param.table}
+      snapshot: {mode: none}
+      on_truncate: apply
+    topic: {partitions: 2, retention: 30d, compatibility: backward, row_bytes_max: "${param.row_bytes_max}"}
+    schema: {add_column: evolve, widen_type: evolve, drop_column: keep, alter_type: park, change_key: park}
+    landing: {freshness: "${param.freshness}", rows_per_commit: "${param.rows_per_commit}"}
+    sink:
+      type: delta
+      table: "bronze.${param.sink}"
+      mode: "${param.mode}"
+      keys: auto
+      deletes: "${param.deletes}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the shared stack is."""
+
+    kafka: str
+    registry: str
+    postgres: str  # a superuser's dsn, host and port and password included, without dbname
+    environment: Mapping[str, str]
+
+
+@dataclass
+class Worker:
+    """A worker process: its log, its end."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def text(self) -> str:
+        """All that it has said."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Its log lines that are JSON objects."""
+        for line in self.text().splitlines():
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(event, dict):
+                yield event
+
+    def ended(self, *, limit_s: float = _LIMIT_S) -> int:
+        """Its exit code, once it has ended by itself."""
+        wait_until(lambda: self.process.poll() is not None, f"{self.log.name} ends", limit_s=limit_s)
+        return self.process.wait()
+
+    def stop(self, *, limit_s: float = 60) -> int:
+        """SIGTERM, and its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.ended(limit_s=limit_s)
+
+    def kill(self) -> None:
+        """SIGKILL to it and everything that it has started."""
+        kill_tree(self.process.pid)
+        self.process.wait()
+
+
+@dataclass
+class World:
+    """One project: ``folder`` holds its files, logs and lake."""
+
+    name: str
+    folder: Path
+    places: Places
+    canary: str = field(default_factory=lambda: f"canary-{secrets.token_hex(12)}")
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def lake(self) -> Path:
+        """The root of its tables."""
+        return self.folder / "lake"
+
+    @property
+    def admin(self) -> str:
+        """A superuser's dsn of its database."""
+        return f"{self.places.postgres} dbname={self.name}"
+
+    @property
+    def dsn(self) -> str:
+        """The dsn of its own role, with the canary as the password."""
+        parts = dict(p.split("=", 1) for p in self.places.postgres.split())
+        where = f"host={parts['host']} port={parts['port']}"
+        return f"{where} user={self.name} password={self.canary} dbname={self.name}"
+
+    def topic(self, table: str) -> str:
+        """The topic of a table; the connection's name makes it this world's own."""
+        return f"{self.name}.public.{table}"
+
+    def create(self, flows: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Make the database, the role, the tables and the project's files."""
+        with psycopg.connect(f"{self.places.postgres} dbname=postgres", autocommit=True) as connection:
+            role, password = sql.Identifier(self.name), sql.Literal(self.canary)
+            connection.execute(sql.SQL("create role {} login replication password {}").format(role, password))
+            connection.execute(sql.SQL("create database {} owner {}").format(role, role))
+        workload_postgres.create(self.dsn)
+        self.write_project(flows)
+
+    def write_project(self, flows: Mapping[str, Mapping[str, Any]] | None = None, **connection: Any) -> None:
+        """The project's files; ``connection`` overrides keys of the connection."""
+        parts = dict(p.split("=", 1) for p in self.places.postgres.split())
+        source = {
+            "type": "postgres",
+            "host": parts["host"],
+            "port": int(parts["port"]),
+            "database": self.name,
+            "user": self.name,
+            "password": "${secret.walk_password}",
+            **connection,
+        }
+        project = {
+            "apiVersion": "ecluse/v1",
+            "kind": "Project",
+            "metadata": {"name": self.name},
+            "spec": {
+                "connections": {self.name: source},
+                "kafka": {"bootstrap_servers": [self.places.kafka]},
+                "registry": {"url": self.places.registry},
+                "lake": {"root": str(self.lake)},
+            },
+        }
+        flow_set = {
+            "apiVersion": "ecluse/v1",
+            "kind": "FlowSet",
+            "metadata": {"name": "walk"},
+            "spec": {
+                "template": "walk_table@1",
+                "params": {"connection": self.name},
+                "flows": {name: dict(params) for name, params in (flows or default_flows()).items()},
+            },
+        }
+        # JSON is YAML, and needs no writer of YAML
+        _write(self.folder / "ecluse.yaml", json.dumps(project, indent=1))
+        _write(self.folder / "flows" / "walk.yaml", json.dumps(flow_set, indent=1))
+        _write(self.folder / "templates" / "walk_table.yaml", TEMPLATE)
+        secret = self.folder / "secrets" / "walk_password"
+        _write(secret, self.canary + "\n")
+        secret.chmod(0o600)
+
+    # --- workers ------------------------------------------------------------------------------------------
+
+    def capture(self, *, point: str = "", nth: int = 1) -> Worker:
+        """``run capture``; with a point, one that kills itself there."""
+        return self._start("capture", ["run", "capture", self.name], point, nth)
+
+    def landing(self, *, until_done: bool = False, point: str = "", nth: int = 1) -> Worker:
+        """``run landing``; with a point, one that kills itself (and its JVM) there."""
+        words = ["run", "landing", *(["--available-now"] if until_done else [])]
+        return self._start("landing", words, point, nth)
+
+    def land(self) -> Worker:
+        """Land all that there is, and end well."""
+        worker = self.landing(until_done=True)
+        code = worker.ended()
+        assert code == 0, worker.text()[-3000:]
+        return worker
+
+    def ecluse(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A verb of the command, to its end."""
+        command = [*_ECLUSE, "--project", str(self.folder), *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=self._environment(), check=False, timeout=120
+        )
+
+    def killed_at(self, worker: Worker, point: str) -> None:
+        """Assert that a worker reached its point and died there."""
+        code = worker.ended()
+        reached = self.record.read_text(encoding="utf-8").splitlines()[-1:] if self.record.exists() else []
+        assert reached, f"{point} was never reached; exit {code}: {worker.text()[-3000:]}"
+        assert reached[0].startswith(point), reached
+        assert code == KILLED, worker.text()[-3000:]
+
+    @property
+    def record(self) -> Path:
+        """Where a worker writes that it has reached its point."""
+        return self.folder / "reached"
+
+    def _start(self, kind: str, words: Sequence[str], point: str, nth: int) -> Worker:
+        log = self.folder / "logs" / f"{kind}-{len(self.workers)}.log"
+        log.parent.mkdir(exist_ok=True)
+        program: Sequence[str] = _ECLUSE
+        if point:
+            self.record.unlink(missing_ok=True)
+            program = [sys.executable, "-m", "tests.support.programs", point, str(nth), str(self.record)]
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [*program, "--project", str(self.folder), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                cwd=REPOSITORY,
+            )
+        worker = Worker(process, log)
+        self.workers.append(worker)
+        return worker
+
+    def _environment(self) -> dict[str, str]:
+        kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "TMPDIR") if k in os.environ}
+        return {**kept, **self.places.environment, "PYTHONPATH": str(REPOSITORY)}
+
+    def close(self) -> None:
+        """End every worker that still runs."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()
+
+    # --- what stands where ---------------------------------------------------------------------------------
+
+    def source(self, table: str) -> dict[int, Row]:
+        """The rows of the source."""
+        return workload_postgres.rows(self.dsn, table)
+
+    def told(self, table: str) -> list[Change]:
+        """What the topic tells, duplicates included; nothing while there is no topic."""
+        try:
+            raws = oracles_topic.read_raw(self.places.kafka, self.topic(table))
+        except KeyError:
+            return []
+        return oracles_topic.changes(oracles_topic.Registry(self.places.registry), raws)
+
+    def table(self, flow: str) -> Path:
+        """The folder of a flow's table."""
+        return self.lake / "bronze" / flow
+
+    def streamed(self) -> dict[str, list[Change]]:
+        """What the topics tell, once they tell all that the source holds."""
+        found: dict[str, list[Change]] = {}
+
+        def complete() -> bool:
+            for table in TABLES:
+                found[table] = self.told(table)
+                column = "items" if table == LISTS else "state"
+                source = workload_postgres.as_source(self.source(table), column)
+                if workload_postgres.as_source(finals(found[table]), column) != source:
+                    return False
+            return True
+
+        wait_until(complete, "the topics tell all that the source holds", limit_s=_LIMIT_S, every_s=0.5)
+        return found
+
+    def ledger(self, flow: str) -> list[Row]:
+        """The ledger's rows of a flow, in the order of their seq."""
+        rows = oracles_lake.table_rows(self.lake / "_ecluse" / "ledger")
+        mine = [{**r, "offsets": _offsets(r["offsets"])} for r in rows if r["flow"] in (flow, f"walk.{flow}")]
+        return sorted(mine, key=lambda r: (r["app_id"], r["seq"]))
+
+
+_ECLUSE: Final = (sys.executable, "-c", "from engine.cli.main import run; run()")
+
+
+def _offsets(stored: Any) -> dict[str, tuple[int, int]]:
+    pairs = json.loads(stored) if isinstance(stored, str) else stored
+    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    return {str(p): (r[0], r[1]) if isinstance(r, Sequence) else (r["start"], r["end"]) for p, r in items}
+
+
+def default_flows() -> dict[str, dict[str, Any]]:
+    """Each table twice."""
+    return {
+        f"{table}_{suffix}": {"table": f"public.{table}", "sink": f"{table}_{suffix}", "mode": mode}
+        for table in TABLES
+        for suffix, mode in (("log", "append"), ("now", "scd1"))
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def judge_stream(world: World, told: Mapping[str, list[Change]]) -> list[oracles.Wrong]:
+    """O2, O3 and order on the topics."""
+    lists = workload_postgres.as_source(world.source(LISTS), "items")
+    counters = workload_postgres.as_source(world.source(COUNTERS), "state")
+    wrong = oracles.lists_grow(told[LISTS], lists) + oracles.counters_walk(told[COUNTERS], counters)
+    for table in TABLES:
+        wrong += oracles.in_order(told[table]) + oracles.repeated_alike(told[table])
+    return wrong
+
+
+def judge_lake(world: World, told: Mapping[str, list[Change]]) -> list[oracles.Wrong]:
+    """O2, O3 and once on the journals, O4 on the newest rows, O7 on the logs, I4 on the ledger."""
+    wrong: list[oracles.Wrong] = []
+    for table in TABLES:
+        journal = oracles_lake.table_changes(world.table(f"{table}_log"))
+        wrong += oracles.once(journal) + oracles.complete(told[table], journal)
+        source = world.source(table)
+        if table == LISTS:
+            wrong += oracles.lists_grow(journal, workload_postgres.as_source(source, "items"))
+        else:
+            wrong += oracles.counters_walk(journal, workload_postgres.as_source(source, "state"))
+        newest = oracles_lake.user_rows(oracles_lake.table_rows(world.table(f"{table}_now")))
+        compared = oracles.compare(source, newest)
+        if not compared.exact:
+            wrong.append(oracles.Wrong("O4", table, repr(compared)))
+        for flow in (f"{table}_log", f"{table}_now"):
+            commits, entries = oracles_log.read_log(world.table(flow)), world.ledger(flow)
+            wrong += oracles_log.log_audit(commits) + oracles_log.ledger_balances(entries)
+            wrong += oracles_log.ledger_tells_all(entries, commits)
+    return wrong
