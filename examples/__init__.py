@@ -1,0 +1,1 @@
+"""Whole small projects that run."""
