@@ -109,6 +109,11 @@ def _one(commit: Commit, app: str, seq: int, before: Commit | None) -> list[Wron
     return wrong
 
 
+def last_seq(commits: Sequence[Commit]) -> int:
+    """The newest sequence number of ours in a log; 0: nothing has landed."""
+    return max((s for c in commits for app, s in c.txn.items() if app.startswith("ecluse:")), default=0)
+
+
 def ledger_balances(entries: Sequence[Mapping[str, Any]]) -> list[Wrong]:
     """I4: what was read is what became of it; and, our topics having no transactions, the offsets' length."""
     wrong = []

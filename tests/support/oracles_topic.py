@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import fastavro
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.support.workload import Change
 
@@ -57,6 +57,18 @@ def _read_partition(consumer: Any, topic: str, number: int) -> list[Raw]:
             raise AssertionError(f"{topic}/{number} ends at {high}, nothing came after {found[-1:]}")
         found += [Raw(number, m.offset(), m.key(), m.value()) for m in batch if m.error() is None]
     return [raw for raw in found if raw.offset < high]
+
+
+def produce(bootstrap: str, topic: str, partition: int, key: bytes | None, value: bytes) -> int:
+    """Put one record where it was told to go; gives its offset."""
+    offsets: list[int] = []
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
+    producer.produce(
+        topic, value, key, partition, on_delivery=lambda _, message: offsets.append(message.offset())
+    )
+    if producer.flush(_WAIT_S) or not offsets:
+        raise AssertionError(f"nothing could be put into {topic}/{partition}")
+    return offsets[0]
 
 
 class Registry:

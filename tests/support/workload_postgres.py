@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
@@ -24,14 +24,12 @@ from tests.support.workload import (
     LISTS,
     Append,
     Change,
-    Mix,
     Move,
     Op,
     Row,
     Step,
     Transaction,
     Truncate,
-    transactions,
 )
 
 TABLES: Final = f"""
@@ -152,11 +150,11 @@ def newest(changes: Iterable[Change]) -> tuple[int, int, int]:
 
 
 class Traffic:
-    """A plan that runs in the background until it is stopped, one transaction after another."""
+    """A plan that runs in the background until it is stopped; what it leaves of the plan can go on later."""
 
-    def __init__(self, dsn: str, seed: int, mix: Mix | None = None, count: int = 100_000) -> None:
+    def __init__(self, dsn: str, plan: Iterator[Transaction]) -> None:
         self._dsn = dsn
-        self._plan = transactions(seed, count, mix)
+        self._plan = plan
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
         self._error: BaseException | None = None
@@ -169,9 +167,8 @@ class Traffic:
             self._error = error
 
     def _until_stopped(self) -> Iterable[Transaction]:
-        for transaction in self._plan:
-            if self._stop.wait(0.002):  # leaves the two cores to what is tested
-                return
+        while not self._stop.wait(0.002):  # leaves the two cores to what is tested
+            transaction = next(self._plan)
             yield transaction
             self.played = transaction.number
 
