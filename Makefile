@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 SEEDS  ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test lock clean
+.PHONY: help setup check test faults lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ check: $(READY)  ## format, lint, types, import contracts, unit and conformance 
 
 test: $(READY)  ## every test, on the real components
 	$(BIN)/pytest tests
+
+faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
+	SEEDS=$(SEEDS) $(BIN)/pytest tests/faults
 
 lock: $(READY)  ## the lock, made anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
