@@ -9,11 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
 
+from engine import names
+from engine.secrets import SecretRef
 from engine.source import TableSpec
+from engine.template import Connection, Flow, Node, Place, Project
+
+_BROKERS_DEFAULT: Final = -1  # as many copies as the brokers are set to make
+_QUEUE_BYTES_MAX: Final = 32 * 2**20
+_MARK_INTERVAL_S: Final = 1.0
+_HEARTBEAT_S: Final = 30.0
+_LANE_WORKERS: Final = 4  # tables written at once; more threads than this wait for each other on two cores
+_TRIGGER_S: Final = 1.0
+_DERIVED: Final = Place("derived")
+_REPEATS: Final = re.compile(r"lanes$|lanes\.|captures\.[^.]+\.topics")  # what its flows have said already
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,163 @@ class ProjectPlan:
     flows: tuple[FlowPlan, ...]
     captures: tuple[CapturePlan, ...]
     lanes: tuple[LanePlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A plan, and where each of its values came from.
+
+    ``origins`` maps a dotted path, such as ``flows.shop.parcel.sink.mode``, to the place that its author
+    wrote it at, or to ``default``; what is not in it was derived.
+    """
+
+    plan: ProjectPlan
+    origins: Mapping[str, Place]
+
+    def lines(self) -> Iterator[tuple[str, str, Place]]:
+        """Every value of the plan on a line of its own: dotted path, value, origin."""
+        for path, value in _leaves("", json.loads(as_json(self.plan))):
+            if not _REPEATS.match(path):
+                yield path, value, self.origins.get(path, _DERIVED)
+
+
+def build(project: Project) -> ProjectPlan:
+    """The plan of a project: nothing is read, asked or waited for (I6)."""
+    return resolve(project).plan
+
+
+def resolve(project: Project) -> Resolved:
+    """The plan of a project with the origin of every value."""
+    made = _Assembly()
+    settings = project.settings
+    flows = tuple(made.flow(flow) for flow in project.flows)
+    captures = tuple(made.capture(settings.connections[name], flows) for name in sorted(settings.connections))
+    plan = ProjectPlan(
+        name=made.take("name", settings.name),
+        folder=str(project.folder),
+        kafka=made.kafka(settings.kafka),
+        registry=RegistryPlan(url=made.within("registry", "url", settings.registry).rstrip("/")),
+        lake=LakePlan(root=made.within("lake", "root", settings.lake)),
+        flows=flows,
+        captures=captures,
+        lanes=_lanes(flows),
+    )
+    return Resolved(plan, dict(sorted(made.origins.items())))
+
+
+def _lanes(flows: tuple[FlowPlan, ...]) -> tuple[LanePlan, ...]:
+    groups = sorted({flow.group for flow in flows})
+    return tuple(
+        LanePlan(
+            group, "live", tuple(flow for flow in flows if flow.group == group), _LANE_WORKERS, _TRIGGER_S
+        )
+        for group in groups
+    )
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    match value:
+        case dict() if value:
+            for key, item in value.items():
+                yield from _leaves(f"{path}.{key}" if path else key, item)
+        case [{"name": _}, *_]:
+            for item in value:
+                yield from _leaves(f"{path}.{item['name']}", item)
+        case [{"schema": _, "table": _}, *_]:
+            yield path, ", ".join(f"{item['schema']}.{item['table']}" for item in value)
+        case str():
+            yield path, value
+        case _:
+            yield path, json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """Takes values out of trees and remembers where they stood."""
+
+    origins: dict[str, Place] = field(default_factory=dict)
+
+    def take(self, path: str, node: Node) -> Any:
+        self.origins[path] = node.place
+        return str(node.value) if isinstance(node.value, SecretRef) else node.plain
+
+    def within(self, part: str, key: str, node: Node | None) -> str:
+        # absent means embedded, and the plan says so with an empty text
+        return "" if node is None else str(self.take(f"{part}.{key}", node[key]))
+
+    def kafka(self, node: Node | None) -> KafkaPlan:
+        if node is None:
+            return KafkaPlan((), {})
+        servers = self.take("kafka.bootstrap_servers", node["bootstrap_servers"])
+        options = node["options"].items
+        return KafkaPlan(
+            tuple(server for entry in servers for server in entry.split(",")),
+            {key: self.take(f"kafka.options.{key}", options[key]) for key in sorted(options)},
+        )
+
+    def flow(self, flow: Flow) -> FlowPlan:
+        name = flow.name.text
+        body = flow.body
+
+        def take(path: str, *keys: str) -> Any:
+            node = body
+            for key in keys or path.split("."):
+                node = node[key]
+            return self.take(f"flows.{name}.{path}", node)
+
+        connection = take("connection", "source", "connection")
+        spelled = take("table.table", "source", "table")
+        self.origins[f"flows.{name}.table.schema"] = body["source"]["table"].place
+        schema, table = spelled.split(".")
+        keys = take("sink.keys")
+        self.origins[f"flows.{name}.name"] = flow.name.place
+        return FlowPlan(
+            name=name,
+            group=self.take(f"flows.{name}.group", flow.group),
+            owner=self.take(f"flows.{name}.owner", flow.owner),
+            template=self.take(f"flows.{name}.template", flow.template),
+            connection=connection,
+            table=TableSpec(name, schema, table, take("table.on_truncate", "source", "on_truncate")),
+            topic=TopicPlan(
+                name=names.topic(connection, schema, table),
+                partitions=take("topic.partitions"),
+                replication=_BROKERS_DEFAULT,
+                retention_ms=take("topic.retention_ms", "topic", "retention"),
+                compatibility=take("topic.compatibility"),
+                row_bytes_max=take("topic.row_bytes_max"),
+            ),
+            schema=SchemaPolicy(**{kind: take(f"schema.{kind}") for kind in body["schema"].items}),
+            sink=SinkPlan(
+                table=take("sink.table"),
+                mode=take("sink.mode"),
+                keys=() if keys == "auto" else tuple(keys),
+                deletes=take("sink.deletes"),
+            ),
+            freshness_s=take("freshness_s", "landing", "freshness") / 1000,
+            rows_per_commit=take("rows_per_commit", "landing", "rows_per_commit"),
+        )
+
+    def capture(self, connection: Connection, flows: tuple[FlowPlan, ...]) -> CapturePlan:
+        name = connection.name
+        config = {
+            key: self.take(f"captures.{name}.config.{key}", connection.config[key])
+            for key in sorted(connection.config)
+        }
+        self.origins[f"captures.{name}.name"] = connection.place
+        mine: dict[str, FlowPlan] = {}
+        for flow in flows:  # flows on one table share its topic: the first by name stands for it
+            if flow.connection == name:
+                mine.setdefault(f"{flow.table.schema}.{flow.table.table}", flow)
+        return CapturePlan(
+            name=name,
+            connector=connection.connector,
+            config=config,
+            tables=tuple(mine[table].table for table in sorted(mine)),
+            topics={table: mine[table].topic for table in sorted(mine)},
+            heartbeat_s=float(config.get("heartbeat_s") or _HEARTBEAT_S),
+            queue_bytes_max=_QUEUE_BYTES_MAX,
+            mark_interval_s=_MARK_INTERVAL_S,
+        )
 
 
 def as_json(plan: object) -> str:

@@ -35,6 +35,15 @@ class SecretRef:
         return f"${{secret.{self.name}}}"
 
 
+def reference(text: str) -> SecretRef:
+    """The reference that a plan holds as text.
+
+    >>> reference("${secret.shop_password}")
+    SecretRef(name='shop_password')
+    """
+    return SecretRef(text.removeprefix("${secret.").removesuffix("}"))
+
+
 def resolve(ref: SecretRef, *, folder: Path, environment: Mapping[str, str]) -> SecretStr:
     """The value behind a reference: the project's file first, then the environment.
 

@@ -1,0 +1,71 @@
+"""What the command writes: data to stdout, progress to stderr.
+
+Rule: on a terminal a table has rules and colours, in a pipe it is plain aligned text, with ``--json`` it
+is one JSON document. Text from outside loses its control characters before it reaches a terminal. This
+room computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+_UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs"})
+
+
+def clean(text: str) -> str:
+    r"""Text that cannot move the cursor, change a colour or reverse a line.
+
+    >>> clean("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if unicodedata.category(c) not in _UNSHOWN else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def line(text: str) -> None:
+    """One line of data."""
+    sys.stdout.write(clean(text) + "\n")
+
+
+def note(text: str) -> None:
+    """One line (or several) of progress, for people."""
+    sys.stderr.write("\n".join(clean(part) for part in text.splitlines()) + "\n")
+    sys.stderr.flush()
+
+
+def data(value: Any) -> None:
+    """One JSON document: what ``--json`` prints."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table: with rules on a terminal, aligned by spaces in a pipe."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _rich_table(columns, cells)
+        return
+    widths = [max(len(row[n]) for row in [list(columns), *cells]) for n in range(len(columns))]
+    for row in [list(columns), *cells]:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    # imported here: a verb that prints one line does not pay for it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)

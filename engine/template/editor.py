@@ -1,0 +1,127 @@
+"""The JSON Schema of the four kinds, for editors: completion, and mistakes while one types.
+
+Rule: written from the same shapes that files are read with, so the two cannot part. Draft 7, with
+``definitions``, because editors lag behind newer drafts. An editor's schema is more lenient than ``lint``
+where tokens stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from engine.template import grammar
+from engine.template.shapes import (
+    REQUIRED,
+    Absence,
+    Anything,
+    Choice,
+    Duration,
+    Fields,
+    Flag,
+    Many,
+    Named,
+    Number,
+    Secret,
+    Shape,
+    Size,
+    Text,
+    Variant,
+    Whole,
+)
+
+_TOKEN: Final = {"type": "string", "pattern": "\\$\\{[a-z]+\\.[A-Za-z_][A-Za-z0-9_]*\\}"}
+_ONLY_SECRET: Final = {"type": "string", "pattern": "^\\$\\{secret\\.[a-z][a-z0-9_]{0,62}\\}$"}
+
+
+def json_schema(models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """One schema for a file of any kind; ``models`` as in ``template.load``."""
+    kinds = {
+        "Project": _schema(grammar.project(models), tokens=True),
+        "FlowTemplate": _schema(grammar.TEMPLATE_KIND, tokens=False),
+        "Flow": _schema(grammar.FLOW_KIND, tokens=False),
+        "FlowSet": _schema(grammar.FLOW_SET_KIND, tokens=False),
+    }
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Écluse",
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {"kind": {"enum": list(kinds)}},
+        "oneOf": [{"$ref": f"#/definitions/{kind}"} for kind in kinds],
+        "definitions": kinds,
+    }
+
+
+def _schema(shape: Shape, *, tokens: bool) -> dict[str, Any]:
+    plain = _plain(shape, tokens=tokens)
+    if not tokens or isinstance(shape, (Secret, Anything, Text, Fields, Variant, Named)):
+        return plain
+    return {"anyOf": [plain, _TOKEN]}
+
+
+def _plain(shape: Shape, *, tokens: bool) -> dict[str, Any]:
+    match shape:
+        case Many(of=of, low=low, high=high):
+            return {"type": "array", "items": _schema(of, tokens=tokens), "minItems": low, "maxItems": high}
+        case Named(of=of, key=key, low=low):
+            return {
+                "type": "object",
+                "propertyNames": {"pattern": f"^(?:{key.pattern})$"},
+                "additionalProperties": _schema(of, tokens=tokens),
+                "minProperties": low,
+            }
+        case Fields():
+            return _fields(shape, tokens=tokens)
+        case Variant(by=by, of=of_kinds):
+            options = [_fields(fields, tokens=tokens) for fields in of_kinds.values()]
+            return {"type": "object", "required": [by], "oneOf": options}
+        case _:
+            return _scalar(shape, tokens=tokens)
+
+
+def _scalar(
+    shape: Text | Whole | Number | Flag | Choice | Duration | Size | Secret | Anything, *, tokens: bool
+) -> dict[str, Any]:
+    match shape:
+        case Text(pattern=pattern, low=low, high=high):
+            text: dict[str, Any] = {"type": "string", "minLength": low, "maxLength": high}
+            whole = {**text, "pattern": f"^(?:{pattern})$"} if pattern else text
+            return {"anyOf": [whole, _TOKEN]} if tokens and pattern else whole
+        case Whole(low=low_n, high=high_n):
+            return {"type": "integer", **_bounds(low_n, high_n)}
+        case Number(low=low_x, high=high_x):
+            return {"type": "number", **_bounds(low_x, high_x)}
+        case Flag():
+            return {"type": "boolean"}
+        case Choice(values=values):
+            return {"enum": list(values)}
+        case Duration():
+            return {"type": "string", "pattern": "^[0-9]{1,12}(ms|s|m|h|d)$"}
+        case Size():
+            return {"type": "string", "pattern": "^[0-9]{1,12}(B|KiB|MiB|GiB|TiB)$"}
+        case Secret():
+            return dict(_ONLY_SECRET)
+        case Anything():
+            return {}
+
+
+def _fields(shape: Fields, *, tokens: bool) -> dict[str, Any]:
+    properties = {}
+    for name, key in shape.keys.items():
+        described = {"description": key.doc} if key.doc else {}
+        default = {} if isinstance(key.default, Absence) else {"default": key.default}
+        properties[name] = {**_schema(key.shape, tokens=tokens or key.tokens), **described, **default}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name, key in shape.keys.items() if key.default is REQUIRED],
+        "additionalProperties": False,
+    }
+
+
+def _bounds(low: float | None, high: float | None) -> dict[str, float]:
+    bounds = {"minimum": low, "maximum": high}
+    return {name: bound for name, bound in bounds.items() if bound is not None}

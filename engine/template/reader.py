@@ -1,0 +1,280 @@
+"""Reading: a tree held against a shape.
+
+Rule: reading never stops at the first mistake and never coerces. It gives the tree back with defaults
+filled in, durations in milliseconds and sizes in bytes, or None when a mistake is in it. A hole (where a
+mistake was already told) stays silent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.secrets import SecretRef
+from engine.template.mistakes import Code, Mistakes, Place, nearest, printable, shown
+from engine.template.nodes import Hole, Node, node_of, scalar_of
+from engine.template.shapes import (
+    ABSENT,
+    DEFAULT,
+    REQUIRED,
+    UNITS_BYTES,
+    UNITS_MS,
+    Anything,
+    Choice,
+    Duration,
+    Fields,
+    Flag,
+    Many,
+    Named,
+    Number,
+    Secret,
+    Shape,
+    Size,
+    Text,
+    Variant,
+    Whole,
+    spell,
+)
+from engine.template.tokens import has_token
+
+_MEASURE: Final = re.compile(r"([0-9]{1,12})([A-Za-z]{1,3})")
+_A_DURATION: Final = "a duration such as 500ms, 10s, 5m, 2h or 30d"
+_A_SIZE: Final = "a size such as 64KiB or 8MiB"
+_CREDENTIALS: Final = re.compile(r"//[^/\s]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads trees. ``open_`` says that tokens still stand in the tree and are left alone."""
+
+    mistakes: Mistakes
+    open_: bool = False
+
+    def read(self, shape: Shape, node: Node, name: str) -> Node | None:
+        """The tree, checked and filled; None when a mistake is in it. ``name`` is how mistakes call it."""
+        if isinstance(node.value, Hole):
+            return None
+        if self.open_ and isinstance(node.value, str) and has_token(node.value):
+            return node
+        if isinstance(node.value, SecretRef) and not isinstance(shape, (Secret, Anything)):
+            return self._no(node, Code.SECRET_MISPLACED, f"{shown(name)} cannot be a secret")
+        match shape:
+            case Anything():
+                return node
+            case Many() | Named() | Fields() | Variant():
+                return self._collection(shape, node, name)
+            case Secret():
+                return self._secret(node, name)
+            case Text():
+                return self._text(shape, node, name)
+            case Whole() | Number():
+                return self._number(shape, node, name)
+            case Flag():
+                return self._flag(node, name)
+            case Choice():
+                return self._choice(shape, node, name)
+            case Duration() | Size():
+                return self._measure(shape, node, name)
+
+    def _no(self, node: Node, code: Code, text: str, hint: str = "") -> Node | None:
+        self.mistakes.add(node.place, code, text, hint)
+        return None
+
+    def _wrong(self, node: Node, name: str, what: str, hint: str = "") -> Node | None:
+        return self._no(node, Code.WRONG_TYPE, f"{shown(name)} must be {what}, not {_kind(node)}", hint)
+
+    def _collection(self, shape: Many | Named | Fields | Variant, node: Node, name: str) -> Node | None:
+        if isinstance(shape, Many):
+            if not isinstance(node.value, tuple):
+                return self._wrong(node, name, "a list", "write [a, b] or one - per line")
+            return self._many(shape, node, node.value, name)
+        if not isinstance(node.value, Mapping):
+            return self._wrong(node, name, "a map of keys", "write {} for none" if node.value is None else "")
+        match shape:
+            case Named():
+                return self._named(shape, node, name)
+            case Fields():
+                return self._fields(shape, node, name)
+            case Variant():
+                return self._variant(shape, node, name)
+
+    def _many(self, shape: Many, node: Node, items: Sequence[Node], name: str) -> Node | None:
+        if not shape.low <= len(items) <= shape.high:
+            return self._no(
+                node, Code.BAD_VALUE, f"{shown(name)} must have between {shape.low} and {shape.high} entries"
+            )
+        read = [self.read(shape.of, item, name) for item in items]
+        kept = tuple(item for item in read if item is not None)
+        return Node(node.place, kept) if len(kept) == len(items) else None
+
+    def _named(self, shape: Named, node: Node, name: str) -> Node | None:
+        items: dict[str, Node] = {}
+        for key, item in node.items.items():
+            if key in shape.later:
+                self.mistakes.add(node.keys[key], Code.LATER, shape.later[key])
+                continue
+            if not re.fullmatch(shape.key.pattern, key):
+                self.mistakes.add(
+                    node.keys[key],
+                    Code.BAD_NAME,
+                    f"{shown(key)} is not a name",
+                    f"a name is {shape.key.what}",
+                )
+                continue
+            if (read := self.read(shape.of, item, key)) is not None:
+                items[key] = read
+        if len(node.items) < shape.low:
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} is empty")
+        return Node(node.place, items, node.keys) if len(items) == len(node.items) else None
+
+    def _fields(self, shape: Fields, node: Node, name: str) -> Node | None:
+        good = True
+        for key in node.items:
+            if key not in shape.keys:
+                good = False
+                self._unknown_key(shape, key, node.keys[key])
+        items: dict[str, Node] = {}
+        for key, known in shape.keys.items():
+            item = node.get(key)
+            if item is None and known.default is ABSENT:
+                continue
+            if item is None and known.default is REQUIRED:
+                good = False
+                self.mistakes.add(
+                    node.place, Code.MISSING_KEY, f"{shown(key)} is missing in {shown(name)}", known.doc
+                )
+                continue
+            reader = Reader(self.mistakes, open_=True) if known.tokens else self
+            read = reader.read(known.shape, item or node_of(known.default, DEFAULT), key)
+            if read is None:
+                good = False
+            else:
+                items[key] = read
+        return Node(node.place, items, node.keys) if good else None
+
+    def _unknown_key(self, shape: Fields, key: str, place: Place) -> None:
+        if key in shape.later:
+            self.mistakes.add(place, Code.LATER, shape.later[key])
+        else:
+            self.mistakes.add(place, Code.UNKNOWN_KEY, f"unknown key {shown(key)}", nearest(key, shape.keys))
+
+    def _variant(self, shape: Variant, node: Node, name: str) -> Node | None:
+        chosen = node.get(shape.by)
+        if chosen is None:
+            return self._no(
+                node,
+                Code.MISSING_KEY,
+                f"{shown(shape.by)} is missing in {shown(name)}",
+                nearest("", shape.of),
+            )
+        if isinstance(chosen.value, Hole):
+            return None
+        if not isinstance(chosen.value, str):
+            return self._wrong(chosen, shape.by, "text")
+        if chosen.value not in shape.of:
+            return self._no(
+                chosen,
+                shape.unknown,
+                f"{shown(chosen.value)} is no {shape.what}",
+                nearest(chosen.value, shape.of),
+            )
+        return self._fields(shape.of[chosen.value], node, name)
+
+    def _secret(self, node: Node, name: str) -> Node | None:
+        if isinstance(node.value, SecretRef):
+            return node
+        return self._no(
+            node,
+            Code.LITERAL_SECRET,
+            f"{shown(name)} must be a reference to a secret, never the secret itself",
+            "write ${secret.name}; the value goes into secrets/<name> (mode 0600) or ECLUSE_SECRET_<NAME>",
+        )
+
+    def _text(self, shape: Text, node: Node, name: str) -> Node | None:
+        if not isinstance(node.value, str):
+            return self._wrong(node, name, shape.what, "write it in quotes" if _is_scalar(node) else "")
+        if not shape.low <= len(node.value) <= shape.high:
+            limits = f"between {shape.low} and {shape.high} characters"
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must have {limits}")
+        if not printable(node.value):
+            return self._no(node, Code.BAD_VALUE, f"a control character stands in {shown(name)}")
+        if _CREDENTIALS.search(node.value):
+            return self._no(
+                node,
+                Code.LITERAL_SECRET,
+                f"{shown(name)} holds credentials",
+                "give user and password by themselves",
+            )
+        if shape.pattern and not re.fullmatch(shape.pattern, node.value):
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be {shape.what}")
+        return node
+
+    def _number(self, shape: Whole | Number, node: Node, name: str) -> Node | None:
+        value = scalar_of(node.value) if node.loose and isinstance(node.value, str) else node.value
+        kinds, what = ((int,), "a whole number") if isinstance(shape, Whole) else ((int, float), "a number")
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            hint = "write it without quotes" if isinstance(node.value, str) else ""
+            return self._wrong(node, name, what, hint)
+        if (shape.low is not None and value < shape.low) or (shape.high is not None and value > shape.high):
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be {_range(shape.low, shape.high)}")
+        return Node(node.place, value)
+
+    def _flag(self, node: Node, name: str) -> Node | None:
+        value = scalar_of(node.value) if node.loose and isinstance(node.value, str) else node.value
+        if not isinstance(value, bool):
+            return self._wrong(node, name, "true or false", "yes, no, on and off are text here")
+        return Node(node.place, value)
+
+    def _choice(self, shape: Choice, node: Node, name: str) -> Node | None:
+        listed = ", ".join(shape.values)
+        if not isinstance(node.value, str):
+            return self._wrong(node, name, f"one of {listed}")
+        if node.value in shape.later:
+            return self._no(node, Code.LATER, shape.later[node.value])
+        if node.value not in shape.values:
+            near = nearest(node.value, shape.values)
+            hint = near if near.startswith("did") else ""
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be one of {listed}", hint)
+        return node
+
+    def _measure(self, shape: Duration | Size, node: Node, name: str) -> Node | None:
+        is_duration = isinstance(shape, Duration)
+        units, what = (UNITS_MS, _A_DURATION) if is_duration else (UNITS_BYTES, _A_SIZE)
+        if not isinstance(node.value, str):
+            return self._wrong(node, name, what)
+        found = _MEASURE.fullmatch(node.value)
+        if not found or found[2] not in units:
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be {what}")
+        value = int(found[1]) * units[found[2]]
+        if not shape.low <= value <= shape.high:
+            low, high = spell(shape.low, units), spell(shape.high, units)
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be between {low} and {high}")
+        return Node(node.place, value)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"between {low} and {high}"
+    return f"at least {low}" if low is not None else f"at most {high}"
+
+
+def _is_scalar(node: Node) -> bool:
+    return isinstance(node.value, (int, float, bool))
+
+
+def _kind(node: Node) -> str:
+    match node.value:
+        case str():
+            return "text"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case tuple():
+            return "a list"
+        case Mapping():
+            return "a map"
+        case _:
+            return "nothing"

@@ -1,0 +1,169 @@
+"""Shapes: what may stand at a place, as data.
+
+Rule: a closed set of shapes. ``reader`` holds a tree against one, ``editor`` writes one down as JSON Schema;
+nothing else knows what a file may hold. This room reads nothing and knows no kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from engine.template.mistakes import Code, Place
+
+DEFAULT: Final = Place("default")
+UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNITS_BYTES: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+class Absence(Enum):
+    """What it means that a key is not there."""
+
+    REQUIRED = "required"
+    ABSENT = "absent"  # it stays away: whoever reads it knows what that means
+
+
+REQUIRED: Final = Absence.REQUIRED
+ABSENT: Final = Absence.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text; ``what`` says in a mistake what was expected, with an example."""
+
+    what: str = "text"
+    pattern: str = ""
+    low: int = 1
+    high: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number."""
+
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Any finite number."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some words; ``later`` holds words that are known and not honoured yet, with the reason."""
+
+    values: tuple[str, ...]
+    later: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A duration such as ``10s``; read as milliseconds."""
+
+    low: int = 0
+    high: int = 3650 * UNITS_MS["d"]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size such as ``8MiB``; read as bytes."""
+
+    low: int = 0
+    high: int = 2**50
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A reference to a secret; a literal is refused without being shown (I8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Any value: whoever takes it reads it with a shape of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list."""
+
+    of: Shape
+    low: int = 0
+    high: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A map of named things."""
+
+    of: Shape
+    key: Text
+    low: int = 0
+    later: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of ``Fields``: its shape, its default and what it means."""
+
+    shape: Shape
+    doc: str
+    default: Any = REQUIRED
+    tokens: bool = False  # below this key tokens still stand when it is read
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A map of known keys; ``later`` as in ``Choice``."""
+
+    keys: Mapping[str, Key]
+    later: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A map whose key ``by`` says which keys it has; ``what`` names the thing that it chooses."""
+
+    by: str
+    of: Mapping[str, Fields]
+    what: str
+    unknown: Code = Code.BAD_VALUE
+
+
+Shape = (
+    Text
+    | Whole
+    | Number
+    | Flag
+    | Choice
+    | Duration
+    | Size
+    | Secret
+    | Anything
+    | Many
+    | Named
+    | Fields
+    | Variant
+)
+
+
+def spell(value: int, units: Mapping[str, int]) -> str:
+    """A measure in its largest unit that is exact.
+
+    >>> spell(90_000, UNITS_MS), spell(8 * 2**20, UNITS_BYTES), spell(0, UNITS_MS)
+    ('90s', '8MiB', '0ms')
+    """
+    fit = [(unit, size) for unit, size in units.items() if value % size == 0 and value >= size]
+    unit, size = fit[-1] if fit else next(iter(units.items()))
+    return f"{value // size}{unit}"
