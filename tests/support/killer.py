@@ -23,15 +23,12 @@ class Killer:
 
     def __call__(self, point: str) -> None:
         """Pass a point, or die at it."""
-        if point not in (self.point, *self._prefix(point)):
+        if self.point not in (point, point.partition(":")[0]):
             return
         self.seen[self.point] = self.seen.get(self.point, 0) + 1
         if self.seen[self.point] == self.nth:
             remember(self.record, f"{point} {self.nth}")
             kill_tree(os.getpid())
-
-    def _prefix(self, point: str) -> tuple[str, ...]:
-        return (point.partition(":")[0],)
 
 
 def remember(record: Path, text: str) -> None:
