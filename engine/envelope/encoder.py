@@ -1,0 +1,222 @@
+"""Rows of one relation to records: the generated encoder, and the careful one behind it.
+
+Rule: every row becomes records, whatever its values are. The careful encoder notes columns that the
+source did not send in ``unchanged``, values without a place in their type in ``unfit`` (of the new row,
+and of the key where there is no new row), and puts a stub in the place of a row that is too large (I5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypedDict
+
+from engine.envelope.decoder import header
+from engine.envelope.fast import BAD, NULL, SOME, Frame, generate
+from engine.errors import ContractBroken
+from engine.names import partition
+from engine.schema import Column, Relation
+from engine.source import UNCHANGED, Field, Row, Rows
+from engine.varint import long, sized
+
+_VERSION: Final = "ecluse/1"
+_MINORS: Final = tuple(long(2 * i) for i in range(1 << 15))
+
+Image = Sequence[Field]
+
+
+class Record(TypedDict):
+    """One record of a topic, without its partition."""
+
+    key: bytes | None
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """What the records of one table have in common, whatever their schema."""
+
+    topic: str
+    partitions: int
+    row_bytes_max: int
+    connector: str
+    name: str  # project.connection
+    database: str
+    writer: int
+
+
+class Tally(NamedTuple):
+    """What one call of an encoder made; ``other`` are the rows that took the careful way."""
+
+    bytes: int
+    created: int
+    updated: int
+    deleted: int
+    other: int
+
+
+class Encoder:
+    """Rows of one relation to records, for one pair of schema ids."""
+
+    def __init__(self, relation: Relation, address: Address, *, key_id: int | None, value_id: int) -> None:
+        self.relation = relation
+        self._address = address
+        self._key_at = [n for n, c in enumerate(relation.columns) if c.name in relation.key]
+        self._key_head = b"" if key_id is None else header(key_id)
+        self._head = header(value_id) + _texts(_VERSION, address.connector, address.name)
+        self._place = _texts("false", address.database, relation.schema, relation.table)
+        self._writer = long(address.writer)
+        self._framed_of = -1
+        self._framed_at = b""
+        frame = Frame(address.partitions, self._key_head, address.row_bytes_max)
+        self._fast = generate(relation, frame)
+        self._prefix_of: tuple[object, ...] = ()
+        self._prefix = b""
+
+    def encode(self, run: Rows, framed_ms: int, out: Sequence[list[Record]]) -> Tally:
+        """Append the run's records to ``out``, one list per partition, in their order."""
+        first, count = run.first_minor >> 1, len(run.rows)
+        minors: Sequence[bytes] = _MINORS[first : first + count]
+        if len(minors) < count:
+            minors = [long(2 * n) for n in range(first, first + count)]
+        adds = [records.append for records in out]
+        size, created, updated, deleted = self._fast(
+            run.rows, minors, self._framed(run, framed_ms), adds, self._careful
+        )
+        return Tally(size, created, updated, deleted, count - created - updated - deleted)
+
+    def _framed(self, run: Rows, framed_ms: int) -> bytes:
+        """Everything before ``minor``: the same for all runs of this relation in a transaction."""
+        of = (run.major, run.tx, run.strand, run.era, run.committed_us, framed_ms)
+        if of != self._prefix_of:
+            if framed_ms != self._framed_of:
+                self._framed_of, self._framed_at = framed_ms, self._writer + long(framed_ms) + SOME
+            major = long(run.major)
+            self._prefix = b"".join((
+                self._head, long(run.committed_us // 1000), long(run.committed_us), self._place,
+                SOME, long(run.tx), SOME, major, sized(run.strand.encode()),
+                self._framed_at, sized(b"%d:%d" % (run.tx, run.major)), b"\x00\x00\x00",
+                long(run.era), major,
+            ))  # fmt: skip
+            self._prefix_of = of
+        return self._prefix
+
+    def _careful(self, row: Row, minor: bytes, prefix: bytes, adds: Sequence[Any]) -> int:
+        """Encode a row of any kind, field by field; gives the bytes made."""
+        op, before, after = row
+        _keep_shape(row)
+        if op != "k":
+            return self._one(row, prefix + minor, adds)
+        size = self._one(("d", before, None), prefix + minor, adds)
+        # A minor is even and zigzag doubles it again, so bit 1 of its first byte is free: setting it adds 1.
+        odd = bytes((minor[0] | 2,)) + minor[1:]
+        return size + self._one(("c", None, after), prefix + odd, adds)
+
+    def _one(self, row: Row, prefix: bytes, adds: Sequence[Any]) -> int:
+        op, before, after = row
+        unchanged: list[str] = []
+        unfit: dict[str, str] = {}
+        old = self._fields(before, [], unfit)
+        if after is not None:
+            unfit.clear()  # the old image is evidence, not data
+        elif unfit:
+            unfit = {name: text for name, text in unfit.items() if name in self.relation.key}
+        new = self._fields(after, unchanged, unfit)
+        parts = [prefix, sized(op.encode()), _image(old), _image(new), _array(unchanged), _map(unfit), NULL]
+        size = sum(map(len, parts))
+        if size > self._address.row_bytes_max:
+            digest = hashlib.sha256(parts[2])
+            digest.update(parts[3])
+            stub = SOME + long(size) + _texts(digest.hexdigest())
+            parts = [*parts[:2], NULL, NULL, _array(unchanged), NULL, stub]
+        value = b"".join(parts)
+        key, place = self._key_of(old if new is None else new)
+        adds[place]({"key": key, "value": value})
+        return len(value)
+
+    def _fields(
+        self, image: Image | None, unchanged: list[str], unfit: dict[str, str]
+    ) -> list[bytes | None] | None:
+        """The Avro bytes of an image's values, None where there is none."""
+        if image is None:
+            return None
+        columns = self.relation.columns
+        if len(image) != len(columns):
+            raise ContractBroken(
+                f"{len(image)} fields for {len(columns)} columns",
+                where=f"{self.relation.schema}.{self.relation.table}",
+            )
+        found: list[bytes | None] = []
+        for column, field in zip(columns, image, strict=True):
+            value = None
+            if field is UNCHANGED:
+                unchanged.append(column.name)
+            elif field is not None:
+                try:
+                    value = column.cell.encode(field)
+                except BAD:
+                    unfit[column.name] = _shown(column, field)
+            found.append(value)
+        return found
+
+    def _key_of(self, fields: list[bytes | None] | None) -> tuple[bytes | None, int]:
+        """The record key and its partition; without a whole key (or a row) it is null, in partition 0."""
+        if fields is None:
+            return None, 0
+        if not self._key_at:
+            return None, partition(_image(fields), self._address.partitions)
+        parts = [part for n in self._key_at if (part := fields[n]) is not None]
+        if len(parts) < len(self._key_at):
+            return None, 0
+        body = b"".join(parts)
+        return self._key_head + body, partition(body, self._address.partitions)
+
+
+_SHAPES: Final[Mapping[str, tuple[tuple[bool, bool], ...]]] = {
+    # op → which of (before, after) it has
+    "c": ((False, True),),
+    "r": ((False, True),),
+    "u": ((False, True), (True, True)),
+    "d": ((True, False),),
+    "k": ((True, True),),
+    "t": ((False, False),),
+    "f": ((False, False),),
+}
+
+
+def _keep_shape(row: Row) -> None:
+    op, before, after = row
+    if (before is not None, after is not None) not in _SHAPES.get(op, ()):
+        raise ContractBroken(
+            f"a row with op {op!r}, before {before is not None} and after {after is not None}",
+            hint="ops and their images: engine/source.py, Row",
+        )
+
+
+def _shown(column: Column, field: bytes) -> str:
+    """The source's own text of a value; its bytes where even that fails."""
+    try:
+        return column.cell.text(field)
+    except BAD:
+        return f"\\x{field.hex()}"
+
+
+def _image(fields: list[bytes | None] | None) -> bytes:
+    if fields is None:
+        return NULL
+    return SOME + b"".join([NULL if f is None else SOME + f for f in fields])
+
+
+def _texts(*texts: str) -> bytes:
+    return b"".join(sized(text.encode()) for text in texts)
+
+
+def _array(items: Sequence[str]) -> bytes:
+    return long(len(items)) + _texts(*items) + NULL if items else NULL
+
+
+def _map(items: Mapping[str, str]) -> bytes:
+    if not items:
+        return NULL
+    return long(len(items)) + b"".join(_texts(name, text) for name, text in items.items()) + NULL

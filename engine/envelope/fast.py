@@ -1,0 +1,196 @@
+"""The generated encoder: one Python function per relation, strung together from the columns' cells.
+
+Rule: the function has no branch for a bad value; whatever is not a plain row of plain values raises in
+it, and the row goes to ``careful`` whole. So a cell's expression must raise for anything but bytes, which
+is tried here before it is trusted. What one row costs is a tuple of byte strings and one join.
+"""
+
+from __future__ import annotations
+
+import ast
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.errors import ContractBroken
+from engine.schema import Cell, Column, Relation
+from engine.source import UNCHANGED, Row
+
+BAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+"""What a cell may raise for a field that it cannot encode."""
+
+NULL: Final = b"\x00"
+SOME: Final = b"\x02"
+PLAIN: Final = b"\x00\x00\x00"  # nothing unchanged, nothing unfit, no stub
+
+Fast = Callable[[Sequence[Row], Sequence[bytes], bytes, Sequence[Any], Any], tuple[int, int, int, int]]
+Part = bytes | str
+"""A constant, or an expression that gives bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the generated function is made for, beyond the relation."""
+
+    partitions: int
+    key_head: bytes
+    row_bytes_max: int
+
+
+def generate(relation: Relation, frame: Frame) -> Fast:
+    """The encoder of a relation: (rows, minors, prefix, adds, careful) → (bytes, created, updated, deleted).
+
+    ``adds`` holds one append per partition; ``careful`` takes a row that is not plain and gives its bytes.
+    """
+    scope: dict[str, Any] = {"BAD": BAD, "join": b"".join, "crc32": zlib.crc32}
+    for number, column in enumerate(relation.columns):
+        _trust(column.cell)
+        names = dict(column.cell.scope) if column.cell.inline else {f"cell_{number}": column.cell.encode}
+        for name, value in names.items():
+            if scope.setdefault(name, value) is not value:
+                raise ContractBroken(f"two cells mean different things by {name!r}", where=column.name)
+    source = "\n".join(_lines(relation, frame))
+    exec(compile(source, f"<encoder of {relation.schema}.{relation.table}>", "exec"), scope)  # noqa: S102 - made of cells, never of data
+    fast: Fast = scope["encode"]
+    return fast
+
+
+def _trust(cell: Cell) -> None:
+    """Refuse a cell that takes NULL or an unchanged field for a value: the row would lie."""
+    for field in (None, UNCHANGED):
+        try:
+            if cell.inline:
+                eval(cell.inline, dict(cell.scope) | {"v": field})  # noqa: S307 - a cell's own expression
+            else:
+                cell.encode(field)  # type: ignore[arg-type]
+        except BAD:
+            continue
+        raise ContractBroken(f"the cell {cell.name} takes {field} for a value")
+
+
+def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
+    yield "def encode(rows, minors, prefix, adds, careful):"
+    yield "    size = created = updated = deleted = 0"
+    if frame.partitions == 1:
+        yield "    add, = adds"
+    yield "    for row, minor in zip(rows, minors):"
+    yield "        op, before, after = row"
+    yield "        try:"
+    yield "            if op == 'c':"
+    yield from _case(relation, frame, "c")
+    yield "                created += 1"
+    yield "            elif op == 'u' and before is None:"
+    yield from _case(relation, frame, "u")
+    yield "                updated += 1"
+    yield "            elif op == 'd':"
+    yield from _case(relation, frame, "d")
+    yield "                deleted += 1"
+    yield "            elif op == 'u':"
+    yield from _case(relation, frame, "both")
+    yield "                updated += 1"
+    yield "            else:"
+    yield "                raise TypeError"
+    yield f"            if len(value) > {frame.row_bytes_max}:"
+    yield "                value = None"
+    yield "                raise ValueError"
+    yield "        except BAD:"
+    yield "            size += careful(row, minor, prefix, adds)"
+    yield "        else:"
+    yield "            size += len(value)"
+    yield f"            {_place(frame)}({{'value': value, 'key': {_key(relation, frame)}}})"
+    yield "    return size, created, updated, deleted"
+
+
+def _case(relation: Relation, frame: Frame, case: str) -> Iterator[str]:
+    """The lines that make ``value``, and ``body`` of the key or, without a key, of the image."""
+    indent = " " * 16
+    columns = relation.columns
+    op = SOME + (b"u" if case == "both" else case.encode())
+    old = (
+        [] if case in "cu" else list(_image(columns, "b", relation.key if case == "d" else (), strict=False))
+    )
+    new = [] if case == "d" else list(_image(columns, "a", relation.key, strict=True))
+    if old:
+        yield f"{indent}({_targets('b', columns)}) = before"
+    if new:
+        yield f"{indent}({_targets('a', columns)}) = after"
+    if case == "d":
+        yield f"{indent}if after is not None: raise TypeError"
+    if case == "c":
+        yield f"{indent}if before is not None: raise TypeError"
+    images: list[Part]
+    if not relation.key and frame.partitions > 1:
+        # without a key the new image (of a delete the old one) says the partition
+        yield f"{indent}body = join(({_merged([SOME, *(new or old)])}))"
+        images = ["body", NULL] if case == "d" else [*_optional(old), "body"]
+    else:
+        images = [*_optional(old), *_optional(new)]
+    yield f"{indent}value = join(({_merged(['prefix', 'minor', op, *images, PLAIN])}))"
+    if relation.key:
+        letter = "b" if case == "d" else "a"
+        at = [n for n, c in enumerate(columns) if c.name in relation.key]
+        yield f"{indent}body = {' + '.join(f'{letter}k{n}' for n in at)}"
+
+
+def _optional(image: list[Part]) -> list[Part]:
+    return [SOME, *image] if image else [NULL]
+
+
+def _targets(letter: str, columns: Sequence[Column]) -> str:
+    return "".join(f"{letter}{n}, " for n in range(len(columns)))
+
+
+def _image(columns: Sequence[Column], letter: str, key: Sequence[str], *, strict: bool) -> list[Part]:
+    """The parts of one image; a column of the key is kept under its own name.
+
+    Only with ``strict`` is a column that its table declares NOT NULL taken at its word: an old image may
+    hold nothing but the key. A NULL all the same raises in the cell.
+    """
+    image: list[Part] = []
+    for number, column in enumerate(columns):
+        name = f"{letter}{number}"
+        parts = _expressions(column.cell, number, name)
+        if column.name in key:
+            image += [SOME, f"({letter}k{number} := {' + '.join(parts)})"]
+        elif strict and not column.nullable:
+            image += [SOME, *parts]
+        else:
+            image += [f"({NULL!r} if {name} is None else {SOME!r} + {parts[0]})"]
+            image += [f"(b'' if {name} is None else {part})" for part in parts[1:]]
+    return image
+
+
+def _expressions(cell: Cell, number: int, name: str) -> list[str]:
+    """The cell's expression over ``name``, cut where it only puts byte strings together."""
+    tree = ast.parse(cell.inline or f"cell_{number}(v)", mode="eval").body
+    parts: list[ast.expr] = []
+    while isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add):
+        parts.insert(0, tree.right)
+        tree = tree.left
+    parts.insert(0, tree)
+    for part in parts:
+        for node in ast.walk(part):
+            if isinstance(node, ast.Name) and node.id == "v":
+                node.id = name
+    return [f"({ast.unparse(part)})" for part in parts]
+
+
+def _merged(parts: Sequence[Part]) -> str:
+    """The parts as the items of a tuple, neighbouring constants as one."""
+    items: list[Part] = []
+    for part in parts:
+        if isinstance(part, bytes) and items and isinstance(items[-1], bytes):
+            items[-1] += part
+        else:
+            items.append(part)
+    return ", ".join(repr(i) if isinstance(i, bytes) else i for i in items) + ","
+
+
+def _key(relation: Relation, frame: Frame) -> str:
+    return f"{frame.key_head!r} + body" if relation.key else "None"
+
+
+def _place(frame: Frame) -> str:
+    return "add" if frame.partitions == 1 else f"adds[crc32(body) % {frame.partitions}]"
