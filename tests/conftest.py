@@ -1,0 +1,59 @@
+"""The fixtures that every test may ask for: services (once per run), and what is a test's own of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.services import Database, Services, running
+
+if TYPE_CHECKING:
+    from tests.support.flows import World
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    with running(tmp_path_factory.mktemp("stack")) as found:
+        yield found
+
+
+@pytest.fixture
+def database(services: Services, request: pytest.FixtureRequest) -> Iterator[Database]:
+    found = services.database(request.module.__name__.rpartition(".")[2].removeprefix("test_"))
+    yield found
+    services.drop(found.name)
+
+
+@pytest.fixture
+def prefix(services: Services) -> str:
+    """Before the names of a test's topics and subjects."""
+    return services.unique("t")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    return tmp_path / "lake"
+
+
+@pytest.fixture(scope="session")
+def worlds(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], World]]:
+    """Make a small project with its own database, topics and lake; ended with the run at the latest."""
+    from tests.support.flows import Places, World
+
+    made: list[World] = []
+    places = Places(services.kafka, services.registry, services.superuser, {})
+
+    def make(name: str) -> World:
+        unique = services.unique(name)
+        world = World(unique, tmp_path_factory.mktemp(unique), places)
+        made.append(world)
+        world.create()
+        return world
+
+    yield make
+    for world in made:
+        world.close()
+        services.drop(world.name)
