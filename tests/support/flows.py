@@ -14,8 +14,9 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ from tests.support.workload_postgres import Traffic
 REPOSITORY: Final = Path(__file__).parents[2]
 CONNECTION: Final = "shop"
 TABLES: Final = (LISTS, COUNTERS)
+FLOWS: Final = tuple(f"{table}_{form}" for table in TABLES for form in ("log", "now"))
 KILLED: Final = -signal.SIGKILL
+_KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "ECLUSE_CACHE", "XDG_CACHE_HOME", "JAVA_HOME")
 _LIMIT_S: Final = 240.0
 
 TEMPLATE: Final = """\
@@ -128,6 +131,14 @@ class World:
     workers: list[Worker] = field(default_factory=list)
     poisoned: set[tuple[str, int, int]] = field(default_factory=set)
     _plan: Iterator[Transaction] | None = None
+    _registry: oracles_topic.Registry | None = None
+
+    @property
+    def registry(self) -> oracles_topic.Registry:
+        """The registry as a reader who remembers what was once asked."""
+        if self._registry is None:
+            self._registry = oracles_topic.Registry(self.places.registry)
+        return self._registry
 
     @property
     def plan(self) -> Iterator[Transaction]:
@@ -280,7 +291,7 @@ class World:
         return worker
 
     def _environment(self) -> dict[str, str]:
-        kept = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "TMPDIR") if k in os.environ}
+        kept = {k: os.environ[k] for k in _KEPT if k in os.environ}
         return {**kept, **self.places.environment, "PYTHONPATH": str(REPOSITORY)}
 
     def close(self) -> None:
@@ -303,7 +314,7 @@ class World:
             return []
         topic = self.topic(table)
         good = [r for r in raws if (topic, r.partition, r.offset) not in self.poisoned]
-        return oracles_topic.changes(oracles_topic.Registry(self.places.registry), good)
+        return oracles_topic.changes(self.registry, good)
 
     def table(self, flow: str) -> Path:
         """The folder of a flow's table."""
@@ -324,6 +335,21 @@ class World:
 
         wait_until(complete, "the topics tell all that the source holds", limit_s=_LIMIT_S, every_s=0.5)
         return found
+
+    def landed(self, flows: Iterable[str] = FLOWS) -> dict[str, list[Change]]:
+        """What the topics tell, once the ledger has booked all of it for these flows."""
+        told = self.streamed()
+        for flow in flows:
+            wait_until(partial(self.caught_up, flow), f"{flow} has landed", limit_s=_LIMIT_S, every_s=0.5)
+        return told
+
+    def caught_up(self, flow: str) -> bool:
+        """Whether the ledger of a flow has come to the end of its topic."""
+        ends = oracles_topic.ends(self.places.kafka, self.topic(flow.rpartition("_")[0]))
+        booked: dict[str, int] = {}
+        for entry in self.ledger(flow):
+            booked.update({p: end for p, (_, end) in entry["offsets"].items()})
+        return all(booked.get(p, 0) == end for p, end in ends.items())
 
     def ledger(self, flow: str) -> list[Row]:
         """The ledger's rows of a flow, in the order of their seq."""

@@ -59,6 +59,19 @@ def _read_partition(consumer: Any, topic: str, number: int) -> list[Raw]:
     return [raw for raw in found if raw.offset < high]
 
 
+def ends(bootstrap: str, topic: str) -> dict[str, int]:
+    """The end of each partition now; empty while there is no topic."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "oracle", "log_level": 0})
+    try:
+        known = consumer.list_topics(topic, timeout=_WAIT_S).topics[topic].partitions
+        return {
+            str(p): consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=_WAIT_S)[1]
+            for p in known
+        }
+    finally:
+        consumer.close()
+
+
 def produce(bootstrap: str, topic: str, partition: int, key: bytes | None, value: bytes) -> int:
     """Put one record where it was told to go; gives its offset."""
     offsets: list[int] = []

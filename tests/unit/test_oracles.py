@@ -229,6 +229,12 @@ def test_i4_is_red_when_the_counters_agree_among_themselves_and_not_with_the_off
     assert oracles_log.ledger_balances([entry(4, 25, 40, read=14, landed=14)]) != []
 
 
+def test_i4_takes_a_missing_count_only_from_a_batch_that_was_booked_again() -> None:
+    gap = entry(4, 25, 40, landed=None)
+    assert oracles_log.ledger_balances([gap | {"state": "rebooked"}]) == []
+    assert oracles_log.ledger_balances([gap | {"state": "landed"}]) != []
+
+
 @pytest.mark.parametrize(
     "ledger",
     [LEDGER[:3], [*LEDGER, LEDGER[1]], [*LEDGER, entry(5, 40, 41)], [*LEDGER[:3], entry(4, 24, 40)]],
