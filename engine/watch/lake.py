@@ -1,0 +1,178 @@
+"""What the lake says of each flow: its table's own commits, the ledger, the state that was written down.
+
+Rule: read only, columns only, the last batches only; a lake that is not there yet gives nothing, which is
+not the same as zero. Reads local folders through deltalake; this room knows no Spark.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from engine.errors import LakeUnreachable
+from engine.plan import FlowPlan
+from engine.state import State
+from engine.watch.lag import LandingReading
+
+RECENT: Final = 50  # batches per flow that end-to-end numbers are made of
+_WALK: Final = 50  # commits looked through for our own: maintenance commits too
+_TERMS: Final = ("landed", "merged_away", "duplicates", "late", "dropped", "quarantined")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A flow's state as the landing has written it down, with what a person needs in order to act."""
+
+    state: State
+    code: str = ""
+    what: str = ""
+    where: str = ""
+    hint: str = ""
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReading:
+    """A flow's part of the ledger."""
+
+    changes: int | None
+    quarantined: int | None
+    offsets: Mapping[int, int]
+    landed_at_us: int | None
+    commits_us: Sequence[tuple[int, int]]
+
+
+def table_folder(root: str, flow: FlowPlan) -> Path:
+    """Where a flow's table is."""
+    return Path(root, *flow.sink.table.split(".", 1))
+
+
+def states(root: str, flows: Iterable[FlowPlan]) -> dict[str, Written]:
+    """What is written down of each flow; a flow that nothing is known of is absent."""
+    found = {}
+    for flow in flows:
+        path = Path(root, "_ecluse", "flows", f"{flow.name}.json")
+        if path.is_file():
+            text = json.loads(path.read_text(encoding="utf-8"))
+            known = {name: str(text.get(name) or "") for name in ("code", "what", "where", "hint", "since")}
+            found[flow.name] = Written(State(text["state"]), **known)
+    return found
+
+
+def ledger(root: str) -> dict[str, LedgerReading]:
+    """Per flow: what has landed so far, and the last batches; empty where no ledger is."""
+    table = opened(Path(root, "_ecluse", "ledger"))
+    if table is None:
+        return {}
+    sums = ", ".join(f"sum({term}) AS {term}, count({term}) AS {term}_known" for term in _TERMS)
+    newest = "row_number() OVER (PARTITION BY flow ORDER BY landed_at_us DESC, seq DESC)"
+    with translated(root):
+        totals = rows(table, "l", f"SELECT flow, count(*) AS batches, {sums} FROM l GROUP BY flow")  # noqa: S608
+        last = rows(
+            table,
+            "l",
+            "SELECT * FROM (SELECT flow, offsets, committed_us_min, landed_at_us, "  # noqa: S608
+            f"{newest} AS age FROM l) WHERE age <= {RECENT} ORDER BY age DESC",
+        )
+    return {
+        row["flow"]: _ledger_reading(row, [r for r in last if r["flow"] == row["flow"]]) for row in totals
+    }
+
+
+def _ledger_reading(total: Mapping[str, Any], last: Sequence[Mapping[str, Any]]) -> LedgerReading:
+    # a batch that was booked again from the table's commits has counts that nobody knows any more
+    counts = {term: total[term] for term in _TERMS if total[f"{term}_known"] == total["batches"]}
+    return LedgerReading(
+        changes=sum(counts.values()) if len(counts) == len(_TERMS) else None,
+        quarantined=counts.get("quarantined"),
+        offsets=_ends(json.loads(last[-1]["offsets"])) if last else {},
+        landed_at_us=last[-1]["landed_at_us"] if last else None,
+        commits_us=[
+            (r["committed_us_min"], r["landed_at_us"]) for r in last if r["committed_us_min"] is not None
+        ],
+    )
+
+
+def landings(root: str, flows: Iterable[FlowPlan]) -> dict[str, LandingReading]:
+    """Per flow: what its table says, the ledger beside it. A flow without table and entries is absent.
+
+    The offsets come from the table's newest own commit: the ledger is written after it, and a batch between
+    the two has landed.
+    """
+    booked = ledger(root)
+    found = {}
+    for flow in flows:
+        entry = booked.get(flow.name)
+        own = _own_commit(table_folder(root, flow))
+        if own is None and entry is None:
+            continue
+        offsets, at_us = own or (entry.offsets if entry else {}, None)
+        booked_at = entry.landed_at_us if entry else None
+        known = [at for at in (at_us, booked_at) if at is not None]
+        found[flow.name] = LandingReading(
+            offsets=_newest(offsets, entry.offsets if entry else {}),
+            landed_at_us=max(known) if known else None,
+            changes=entry.changes if entry else None,
+            quarantined=entry.quarantined if entry else None,
+            commits_us=entry.commits_us if entry else (),
+        )
+    return found
+
+
+def _own_commit(folder: Path) -> tuple[dict[int, int], int] | None:
+    """The end offsets and the time of the newest commit that carries ours; None where there is none."""
+    table = opened(folder)
+    if table is None:
+        return None
+    with translated(str(folder)):
+        for commit in table.history(_WALK):
+            metadata = commit.get("userMetadata")
+            if metadata:
+                text = json.loads(metadata)
+                if "ecluse" in text and "offsets" in text:
+                    return _ends(text["offsets"]), int(commit["timestamp"]) * 1000
+    return None
+
+
+def _ends(offsets: Mapping[str, Sequence[int]]) -> dict[int, int]:
+    return {int(partition): span[1] for partition, span in offsets.items()}
+
+
+def _newest(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    # a batch names only the partitions that moved: the others stand where an earlier batch left them
+    return {p: max(one.get(p, 0), other.get(p, 0)) for p in one.keys() | other.keys()}
+
+
+def opened(folder: Path) -> DeltaTable | None:
+    """A table, or None where none is."""
+    if not (folder / "_delta_log").is_dir():
+        return None
+    try:
+        return DeltaTable(str(folder))
+    except TableNotFoundError:
+        return None  # the folder is there, its first commit is not
+    except DeltaError as error:
+        raise LakeUnreachable(str(error), where=str(folder)) from error
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Errors of the library as ours."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        raise LakeUnreachable(str(error), where=where) from error
+
+
+def rows(table: DeltaTable, name: str, query: str) -> list[dict[str, Any]]:
+    """What a query over one table gives; deletion vectors are applied."""
+    stream = QueryBuilder().register(name, table).execute(query)
+    return pa.RecordBatchReader.from_stream(stream).read_all().to_pylist()  # type: ignore[no-any-return]

@@ -1,0 +1,119 @@
+"""The records that could not land: how many, why, and each with its bytes.
+
+Rule: grouped by the short reason code, never by free text; what a record held is shown as it came. Reads
+local folders through deltalake; writes nothing, releases nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from engine.watch.lake import opened, rows, translated
+
+SHOWN_BYTES: Final = 64  # of a record's value on a terminal; --json gives all
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The quarantined records of one flow with one reason."""
+
+    flow: str
+    stage: str
+    reason: str
+    records: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One quarantined record: where it stands in the log, why it waits, and what it holds."""
+
+    flow: str
+    topic: str
+    partition: int
+    offset: int
+    stage: str
+    reason: str
+    op: str | None
+    key_json: str | None
+    unfit: Mapping[str, str]
+    schema_id: int | None
+    key: bytes | None
+    value: bytes | None
+    quarantined_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as ``--json`` prints it: bytes in hexadecimal."""
+        return {
+            "flow": self.flow,
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "stage": self.stage,
+            "reason": self.reason,
+            "op": self.op,
+            "key": self.key_json,
+            "unfit": dict(self.unfit),
+            "schema_id": self.schema_id,
+            "key_hex": self.key.hex() if self.key is not None else None,
+            "value_hex": self.value.hex() if self.value is not None else None,
+            "quarantined_at": self.quarantined_at.isoformat(),
+        }
+
+
+def folder(root: str) -> Path:
+    """Where the quarantine is."""
+    return Path(root, "_ecluse", "quarantine")
+
+
+def groups(root: str, flow: str | None = None) -> list[Group]:
+    """What waits, by flow and reason; empty when nothing was ever quarantined."""
+    where = f"WHERE flow = {_text(flow)}" if flow else ""
+    found = _query(
+        root,
+        "SELECT flow, stage, reason, count(*) AS records, min(quarantined_at) AS first, "  # noqa: S608
+        f"max(quarantined_at) AS last FROM q {where} GROUP BY flow, stage, reason "
+        "ORDER BY flow, records DESC, reason",
+    )
+    return [Group(**row) for row in found]
+
+
+def rejected(root: str, flow: str, *, reason: str | None = None, limit: int = 20) -> list[Rejected]:
+    """The newest quarantined records of a flow."""
+    also = f"AND reason = {_text(reason)}" if reason else ""
+    found = _query(
+        root,
+        'SELECT flow, topic, "partition", "offset", stage, reason, op, key_json, unfit, schema_id, '  # noqa: S608
+        f'"key", "value", quarantined_at FROM q WHERE flow = {_text(flow)} {also} '
+        f'ORDER BY quarantined_at DESC, "partition", "offset" DESC LIMIT {limit:d}',
+    )
+    return [Rejected(**{**row, "unfit": dict(row["unfit"] or ())}) for row in found]
+
+
+def readable(value: bytes | None, limit: int = SHOWN_BYTES) -> str:
+    r"""The beginning of some bytes: printable ASCII as it is, the rest as ``\xNN``.
+
+    >>> readable(b"\x00ab\xff", 10), readable(b"abcdef", 3), readable(None)
+    ('\\x00ab\\xff', 'abc… 6 bytes', 'none')
+    """
+    if value is None:
+        return "none"
+    text = "".join(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in value[:limit])  # noqa: PLR2004
+    return f"{text}… {len(value)} bytes" if len(value) > limit else text
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _query(root: str, query: str) -> list[dict[str, Any]]:
+    table = opened(folder(root))
+    if table is None:
+        return []
+    with translated(root):
+        return rows(table, "q", query)
