@@ -1,0 +1,1 @@
+"""Connectors: one package per kind of source, each behind the door ``engine.source``."""

@@ -1,0 +1,302 @@
+"""From a PostgreSQL type and its wire form to our type and the cell that encodes it.
+
+Rule: the list is closed; a type that is not here is refused by name. The binary and the text form of one
+type are two cells with equal output. A value without a place in the type (NaN, infinity, a year beyond
+9999) raises ``Unfit``. This room does not know where a type's name and modifier come from (``catalog``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from struct import Struct
+from typing import Final, Literal
+
+from connectors.postgres import dates, numerics
+from engine.schema import (
+    Binary,
+    Boolean,
+    Cell,
+    Date,
+    Decimal,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    String,
+    Timestamp,
+    TimestampNtz,
+    Type,
+)
+from engine.varint import FOLLOWED, LENGTHS, long, sized
+
+Form = Literal["binary", "text"]
+"""How a capture asks the server for values; one form for all its columns."""
+
+BOOL, BYTEA, INT8, INT2, INT4, TEXT, JSON = 16, 17, 20, 21, 23, 25, 114
+FLOAT4, FLOAT8, BPCHAR, VARCHAR, DATE, TIMESTAMP, TIMESTAMPTZ = 700, 701, 1042, 1043, 1082, 1114, 1184
+NUMERIC, UUID, JSONB = 1700, 2950, 3802
+
+_DECIMAL_DIGITS: Final = 38
+_SIMPLE: Final[dict[int, Type]] = {
+    BOOL: Boolean(),
+    INT2: Int32(),
+    INT4: Int32(),
+    INT8: Int64(),
+    FLOAT4: Float32(),
+    FLOAT8: Float64(),
+    TEXT: String(),
+    VARCHAR: String(),
+    BPCHAR: String(),
+    UUID: String(),
+    JSON: String(),
+    JSONB: String(),
+    BYTEA: Binary(),
+    DATE: Date(),
+    TIMESTAMP: TimestampNtz(),
+    TIMESTAMPTZ: Timestamp(),
+}
+_CACHED: Final = 8192
+
+_unpack_h: Final = Struct(">h").unpack
+_unpack_i: Final = Struct(">i").unpack
+_unpack_q: Final = Struct(">q").unpack
+_unpack_f: Final = Struct(">f").unpack
+_unpack_d: Final = Struct(">d").unpack
+_pack_f: Final = Struct("<f").pack
+_pack_d: Final = Struct("<d").pack
+
+
+class Memo(dict[bytes, bytes]):
+    """What a field becomes, remembered; bounded, so that unique values only pass through."""
+
+    def __init__(self, encode: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, v: bytes) -> bytes:
+        if len(self) >= _CACHED:
+            self.clear()
+        made = self[v] = self._encode(v)
+        return made
+
+
+def type_of(base: int, modifier: int) -> Type | None:
+    """Our type for a base type and its modifier, or None where there is no place for it.
+
+    >>> type_of(NUMERIC, (10 << 16 | 2) + 4), type_of(NUMERIC, -1)
+    (Decimal(precision=10, scale=2), None)
+    """
+    if base != NUMERIC:
+        return _SIMPLE.get(base)
+    if modifier < 4:  # noqa: PLR2004 - the modifier counts a header of four bytes
+        return None
+    precision, scale = (modifier - 4) >> 16 & 0xFFFF, (modifier - 4) & 0x7FF
+    # from version 15 on, eleven bits hold the scale, and it may be negative or beyond the precision
+    return Decimal(precision, scale) if scale <= precision <= _DECIMAL_DIGITS else None
+
+
+@cache
+def cell_of(base: int, type_: Type, form: Form) -> Cell:
+    """The cell of a type in a wire form; the same object for the same question."""
+    if isinstance(type_, Decimal):
+        return _decimal(type_, form)
+    binary, text = _CELLS[base]
+    return binary if form == "binary" else text
+
+
+def _decimal(type_: Decimal, form: Form) -> Cell:
+    if form == "binary":
+        encode, text = numerics.from_binary(type_.precision, type_.scale), numerics.text_of_binary
+    else:
+        encode, text = numerics.from_text(type_.precision, type_.scale), _decoded
+    return _remembered(f"numeric_{type_.precision}_{type_.scale}_{form}", encode, text)
+
+
+def _remembered(name: str, encode: Callable[[bytes], bytes], text: Callable[[bytes], str]) -> Cell:
+    return Cell(name, encode, text, inline=f"{name}[v]", scope={name: Memo(encode)})
+
+
+def _called(name: str, encode: Callable[[bytes], bytes], text: Callable[[bytes], str]) -> Cell:
+    return Cell(name, encode, text, inline=f"{name}(v)", scope={name: encode})
+
+
+def _decoded(v: bytes) -> str:
+    return v.decode()
+
+
+_SIZED: Final = "(LENGTHS[len(v)] if len(v) < 8192 else long(len(v))) + v"
+
+
+def _as_is(name: str) -> Cell:
+    return Cell(name, sized, _decoded, inline=_SIZED, scope={"LENGTHS": LENGTHS, "long": long})
+
+
+def _stamp(name: str, text: Callable[[bytes], str]) -> Cell:
+    # The usual years in one expression: 28 bits and 28 bits; what lies outside raises in STAMP_TOP.
+    inline = (
+        "FOLLOWED[(_low := (_z := unpack_q(v)[0] + unpack_epoch << 1) & 268435455) & 16383]"
+        " + FOLLOWED[_low >> 14] + FOLLOWED[(_z := _z >> 28) & 16383] + STAMP_TOP[_z >> 14]"
+    )
+    scope = {
+        "FOLLOWED": FOLLOWED,
+        "STAMP_TOP": dates.STAMP_TOP,
+        "unpack_q": _unpack_q,
+        "unpack_epoch": dates.EPOCH_US,
+    }
+    return Cell(name, dates.stamp_from_binary, text, inline=inline, scope=scope)
+
+
+def _bool_text(v: bytes) -> str:
+    return "t" if v == b"\x01" else "f"
+
+
+def _bool_from_binary(v: bytes) -> bytes:
+    return {b"\x00": b"\x00", b"\x01": b"\x01"}[v]
+
+
+def _bool_from_text(v: bytes) -> bytes:
+    return {b"f": b"\x00", b"t": b"\x01"}[v]
+
+
+def _int2_from_binary(v: bytes) -> bytes:
+    return long(_unpack_h(v)[0])
+
+
+def _int4_from_binary(v: bytes) -> bytes:
+    return long(_unpack_i(v)[0])
+
+
+def _int8_from_binary(v: bytes) -> bytes:
+    return long(_unpack_q(v)[0])
+
+
+def _int_text(v: bytes) -> str:
+    return str(int.from_bytes(v, "big", signed=True))
+
+
+def _int_from_text(v: bytes) -> bytes:
+    return long(int(v))
+
+
+def _reversed(v: bytes) -> bytes:
+    return v[::-1]
+
+
+def _float4_from_text(v: bytes) -> bytes:
+    return _pack_f(float(v))
+
+
+def _float8_from_text(v: bytes) -> bytes:
+    return _pack_d(float(v))
+
+
+def _float_shown(value: float, digits: int) -> str:
+    if value != value:  # noqa: PLR0124 - NaN alone differs from itself
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return f"{value:.{digits}g}"
+
+
+def _float4_text(v: bytes) -> str:
+    return _float_shown(_unpack_f(v)[0], 9)
+
+
+def _float8_text(v: bytes) -> str:
+    return _float_shown(_unpack_d(v)[0], 17)
+
+
+def _uuid_text(v: bytes) -> str:
+    h = v.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def _uuid_from_binary(v: bytes) -> bytes:
+    return sized(_uuid_text(v).encode())
+
+
+def _bytea_text(v: bytes) -> str:
+    return f"\\x{v.hex()}"
+
+
+def _bytea_from_text(v: bytes) -> bytes:
+    if v[:2] != b"\\x":
+        raise ValueError("bytea_output is not hex")
+    return sized(bytes.fromhex(v[2:].decode()))
+
+
+def _jsonb_body(v: bytes) -> bytes:
+    if v[:1] != b"\x01":
+        raise ValueError("a jsonb version that is not 1")
+    return v[1:]
+
+
+def _jsonb_from_binary(v: bytes) -> bytes:
+    return sized(_jsonb_body(v))
+
+
+def _jsonb_text(v: bytes) -> str:
+    return _jsonb_body(v).decode()
+
+
+_FLOAT: Final = "v[::-1]"
+_STRING: Final = (_as_is("text"), _as_is("text"))
+_INT_TEXT: Final = _called("int_text", _int_from_text, _decoded)
+_CELLS: Final[dict[int, tuple[Cell, Cell]]] = {
+    BOOL: (
+        _remembered("bool_binary", _bool_from_binary, _bool_text),
+        _remembered("bool_text", _bool_from_text, _decoded),
+    ),
+    INT2: (_remembered("int2_binary", _int2_from_binary, _int_text), _INT_TEXT),
+    INT4: (
+        Cell(
+            "int4_binary",
+            _int4_from_binary,
+            _int_text,
+            inline="long(unpack_i(v)[0])",
+            scope={"long": long, "unpack_i": _unpack_i},
+        ),
+        _INT_TEXT,
+    ),
+    INT8: (
+        Cell(
+            "int8_binary",
+            _int8_from_binary,
+            _int_text,
+            inline="long(unpack_q(v)[0])",
+            scope={"long": long, "unpack_q": _unpack_q},
+        ),
+        _INT_TEXT,
+    ),
+    FLOAT4: (
+        Cell("float4_binary", _reversed, _float4_text, inline=_FLOAT),
+        _called("float4_text", _float4_from_text, _decoded),
+    ),
+    FLOAT8: (
+        Cell("float8_binary", _reversed, _float8_text, inline=_FLOAT),
+        _called("float8_text", _float8_from_text, _decoded),
+    ),
+    TEXT: _STRING,
+    VARCHAR: _STRING,
+    BPCHAR: _STRING,
+    JSON: _STRING,
+    JSONB: (_called("jsonb_binary", _jsonb_from_binary, _jsonb_text), _STRING[1]),
+    UUID: (_called("uuid_binary", _uuid_from_binary, _uuid_text), _STRING[1]),
+    BYTEA: (
+        Cell("bytea_binary", sized, _bytea_text, inline=_SIZED, scope={"LENGTHS": LENGTHS, "long": long}),
+        _called("bytea_text", _bytea_from_text, _decoded),
+    ),
+    DATE: (
+        _remembered("date_binary", dates.date_from_binary, dates.date_text),
+        _remembered("date_text", dates.date_from_text, _decoded),
+    ),
+    TIMESTAMP: (
+        _stamp("timestamp_binary", dates.timestamp_text),
+        _called("timestamp_text", dates.timestamp_from_text, _decoded),
+    ),
+    TIMESTAMPTZ: (
+        _stamp("timestamptz_binary", dates.timestamptz_text),
+        _called("timestamptz_text", dates.timestamptz_from_text, _decoded),
+    ),
+}

@@ -1,0 +1,98 @@
+"""PostgreSQL's numeric, from its binary and its text form, to Avro's decimal.
+
+Rule: exact or ``Unfit``: a digit that the declared scale or precision has no place for is never rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from engine.schema import Unfit
+from engine.varint import LENGTHS
+
+_HEAD: Final = Struct(">hhHH").unpack_from
+_ONE: Final = Struct(">hhHHH").unpack
+_TWO: Final = Struct(">hhHHHH").unpack
+_NEGATIVE: Final = 0x4000
+_SPECIAL: Final = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
+_TENS: Final = tuple(10**n for n in range(77))
+
+
+def from_binary(precision: int, scale: int) -> Callable[[bytes], bytes]:
+    """The encoder of binary ``numeric(precision, scale)``."""
+    limit = _TENS[precision]
+
+    def encode(v: bytes) -> bytes:
+        size = len(v)
+        if size == 12:  # noqa: PLR2004 - two groups of digits: most amounts
+            digits, weight, sign, _, first, n = _TWO(v)
+            n += first * 10000
+        elif size == 10:  # noqa: PLR2004
+            digits, weight, sign, _, n = _ONE(v)
+        else:
+            digits, weight, sign, _ = _HEAD(v)
+            n = 0
+            for at in range(8, size, 2):
+                n = n * 10000 + (v[at] << 8 | v[at + 1])
+        if sign > _NEGATIVE:
+            raise Unfit(_SPECIAL.get(sign, "numeric"))
+        if digits * 2 + 8 != size:
+            raise ValueError("a numeric whose length is not that of its digits")
+        shift = (weight - digits + 1) * 4 + scale
+        if shift < 0:
+            n, rest = divmod(n, _TENS[-shift] if -shift < len(_TENS) else 10**-shift)
+            if rest:
+                raise Unfit(text_of_binary(v))
+        elif shift and n:
+            # the digits alone may be few while the weight is enormous
+            n *= _TENS[min(shift, len(_TENS) - 1)]
+        if n >= limit:
+            raise Unfit(text_of_binary(v))
+        width: int = (n.bit_length() + 8) >> 3
+        packed: bytes = (-n if sign else n).to_bytes(width, "big", signed=True)
+        return LENGTHS[width] + packed
+
+    return encode
+
+
+def from_text(precision: int, scale: int) -> Callable[[bytes], bytes]:
+    """The encoder of text ``numeric(precision, scale)``."""
+    limit = _TENS[precision]
+
+    def encode(v: bytes) -> bytes:
+        whole, _, fraction = v.partition(b".")
+        if not (whole.lstrip(b"-") + fraction).isdigit():
+            raise Unfit(v.decode())
+        n = int(whole + fraction.ljust(scale, b"0"))
+        if len(fraction) > scale:
+            n, rest = divmod(abs(n), 10 ** (len(fraction) - scale))
+            n = -n if v[:1] == b"-" else n
+            if rest:
+                raise Unfit(v.decode())
+        if abs(n) >= limit:
+            raise Unfit(v.decode())
+        return _packed(n)
+
+    return encode
+
+
+def _packed(n: int) -> bytes:
+    size = (n.bit_length() + 8) >> 3
+    return LENGTHS[size] + n.to_bytes(size, "big", signed=True)
+
+
+def text_of_binary(v: bytes) -> str:
+    """The text that the server would give for a binary numeric."""
+    digits, weight, sign, shown = _HEAD(v)
+    if sign in _SPECIAL:
+        return _SPECIAL[sign]
+    groups = [v[at] << 8 | v[at + 1] for at in range(8, 8 + 2 * digits, 2)]
+
+    def group(power: int) -> int:
+        return groups[weight - power] if 0 <= weight - power < digits else 0
+
+    whole = "".join(f"{group(power):04d}" for power in range(max(weight, 0), -1, -1)).lstrip("0") or "0"
+    fraction = "".join(f"{group(-n - 1):04d}" for n in range((shown + 3) // 4))[:shown]
+    return f"{'-' if sign else ''}{whole}{'.' if shown else ''}{fraction}"

@@ -1,0 +1,183 @@
+"""Opening a capture: what must exist is made, what must hold is checked, then the stream starts.
+
+Rule: nothing streams before the gap check has passed, and the slot is held before ``open`` returns. A
+fresh start makes publication and slot, in this order. An accepted gap takes the source as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from psycopg import errors, pq, sql
+
+from connectors.postgres import facts, gap, overlap, publication, resume, session
+from connectors.postgres.catalog import Known, know
+from connectors.postgres.cells import Form
+from connectors.postgres.config import PostgresConfig
+from connectors.postgres.decode import Decoder, Learn
+from connectors.postgres.facts import Prints, Server, Slot
+from connectors.postgres.reread import reread
+from connectors.postgres.resume import Resume
+from connectors.postgres.session import Lines, translated
+from connectors.postgres.stream import PostgresSource
+from connectors.postgres.wire import Values, WireRelation, show_lsn
+from engine.errors import SlotBusy, SourceUnready
+from engine.schema import Relation
+from engine.source import Mark, TableGap, TableSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a start has in its hands."""
+
+    config: PostgresConfig
+    tables: Sequence[TableSpec]
+    lines: Lines
+    server: Server
+    slot: Slot | None
+
+    def prints(self) -> Prints:
+        return facts.prints(self.lines.side, self.config, self.tables)
+
+
+@contextmanager
+def open_source(
+    config: PostgresConfig, tables: Sequence[TableSpec], mark: Mark | None
+) -> Iterator[PostgresSource]:
+    """The connector's ``open``."""
+    side = session.side(config)
+    try:
+        walsender = session.walsender(config)
+        try:
+            with translated(config):
+                source = _open(config, tables, Lines(walsender, side), mark)
+            yield source
+        finally:
+            with suppress(Exception):
+                walsender.close()
+    finally:
+        with suppress(Exception):
+            side.close()
+
+
+def _open(
+    config: PostgresConfig, tables: Sequence[TableSpec], lines: Lines, mark: Mark | None
+) -> PostgresSource:
+    start = _Start(config, tables, lines, facts.server(lines.walsender), facts.slot(lines.side, config.slot))
+    if start.slot and start.slot.active_pid:
+        raise SlotBusy(
+            f"slot {config.slot} is in use by the server's process {start.slot.active_pid}",
+            where=config.where,
+            hint="stop the other capture, or wait a moment if it has just been stopped",
+        )
+    at, gaps = (_fresh(start), []) if mark is None else _again(start, resume.load(mark))
+    form: Form = "binary" if facts.binary_is_safe(lines.side, config.publication) else "text"
+    decoder = Decoder(_learn(start, form), form, at.era)
+    _stream(start, at, form)
+    at = overlap.prove(config, lines.walsender.pgconn, decoder, at)
+    source = PostgresSource(config, lines, decoder, at, tables)
+    source.announce(gaps)
+    return source
+
+
+def _fresh(start: _Start) -> Resume:
+    """The first start: nothing has been read yet, so everything from the slot on will be."""
+    config, now = start.config, start.prints()
+    if start.slot is not None and now.publication is None:
+        raise SourceUnready(
+            f"slot {config.slot} is older than its publication {config.publication}, and cannot read it",
+            where=config.where,
+            hint=f"SELECT pg_drop_replication_slot('{config.slot}'); then start again",
+        )
+    publication.ensure_published(start.lines.side, config, start.tables, now)
+    now = start.prints()
+    return Resume(
+        slot=config.slot,
+        publication=config.publication,
+        system_id=start.server.system_id,
+        timeline=start.server.timeline,
+        era=0,
+        confirmed=_slot_start(start),
+        checked=now.at,
+        publication_print=now.publication or {},
+        table_prints=now.tables,
+    )
+
+
+def _slot_start(start: _Start) -> int:
+    """Where the slot starts: the one that is there, when it is fit, or a new one."""
+    if start.slot is None:
+        return publication.create_slot(start.lines.walsender, start.config)
+    for trouble in gap.of_slot(start.config, start.slot):
+        raise trouble.kind(trouble.what, where=start.config.where, hint=trouble.fix)
+    return start.slot.confirmed
+
+
+def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap]]:
+    """A later start: the gap check, then the tables that are new."""
+    config, now = start.config, start.prints()
+    troubles = list(gap.of_capture(config, was, start.server, start.slot))
+    troubles += gap.of_publication(config, was.publication_print, now.publication)
+    if troubles and not was.accept_gap:
+        raise gap.stop(config, was, troubles)
+    wanted = {f"{spec.schema}.{spec.table}" for spec in start.tables}
+    gaps = list(gap.of_tables(was, now, ((spec.schema, spec.table) for spec in start.tables)))
+    publication.ensure_published(start.lines.side, config, start.tables, now)
+    now = start.prints()
+    left = {name: at for name, at in was.left.items() if name not in wanted}
+    left |= {name: was.confirmed for name in was.table_prints if name not in wanted}
+    same = (start.server.system_id, start.server.timeline) == (was.system_id, was.timeline)
+    at = replace(
+        was,
+        slot=config.slot,
+        publication=config.publication,
+        system_id=start.server.system_id,
+        timeline=start.server.timeline,
+        era=was.era if same else was.era + 1,
+        checked=now.at,
+        publication_print=now.publication or {},
+        table_prints=now.tables,
+        left=left,
+    )
+    return (_accepted(start, at, was) if troubles else at), gaps
+
+
+def _accepted(start: _Start, at: Resume, was: Resume) -> Resume:
+    """Start over an accepted gap: from wherever the server can, in a new era where positions would repeat."""
+    confirmed = _slot_start(start)
+    reached = was.last.end_lsn if was.last else was.confirmed
+    back = start.server.end < reached or confirmed < was.confirmed
+    era = at.era + 1 if back and at.era == was.era else at.era
+    return replace(at, era=era, confirmed=confirmed, last=None, overlap="none")
+
+
+def _learn(start: _Start, form: Form) -> Learn:
+    side = start.lines.side
+    wanted = {(spec.schema, spec.table) for spec in start.tables}
+
+    def relation(message: WireRelation) -> Known | str | None:
+        if (message.schema, message.table) not in wanted:
+            return None
+        return know(side, message, form)
+
+    def missing(relation: Relation, values: Values) -> Values:
+        return reread(side, relation, values, form)
+
+    return Learn(relation, missing)
+
+
+def _stream(start: _Start, at: Resume, form: Form) -> None:
+    """Hold the slot: from here on the connection speaks COPY."""
+    config = start.config
+    published = sql.Literal(publication.identifier(config.publication)).as_string()
+    options = f"proto_version '1', publication_names {published}, messages 'true'"
+    if form == "binary":
+        options += ", binary 'true'"
+    result = start.lines.walsender.pgconn.exec_(
+        f"START_REPLICATION SLOT {publication.identifier(config.slot)} LOGICAL"
+        f" {show_lsn(at.confirmed)} ({options})".encode()
+    )
+    if result.status != pq.ExecStatus.COPY_BOTH:
+        raise errors.error_from_result(result)

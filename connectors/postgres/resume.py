@@ -1,0 +1,124 @@
+"""Where a capture is, as its mark remembers it: JSON that people can read in the marks topic.
+
+Rule: everything that the gap check compares stands here, and nothing that the engine has to understand.
+``accept_gap`` is the one field that others write (the verb ``resolve``): the next start then takes the
+source as it finds it, and its first mark no longer holds the field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from connectors.postgres.decode import Transaction
+from connectors.postgres.wire import lsn, show_lsn
+from engine.errors import ContractBroken
+from engine.source import STREAM, Mark
+
+_VERSION: Final = 1
+
+Print = Mapping[str, str]
+"""The fingerprint of one table or of the publication: what was looked at → how it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What a start compares the server with.
+
+    ``confirmed`` is what the server may forget; ``checked`` is the end of its log when the fingerprint
+    was last seen to be right. ``left`` are tables that no flow wanted any more, with the ``confirmed`` of
+    then. ``overlap``: whether the last transaction comes again at the next start, as proof.
+    """
+
+    slot: str
+    publication: str
+    system_id: str
+    timeline: int
+    era: int
+    confirmed: int
+    checked: int
+    last: Transaction | None = None
+    overlap: Literal["last", "none"] = "none"
+    publication_print: Print = field(default_factory=dict)
+    table_prints: Mapping[str, Print] = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
+    accept_gap: bool = False
+
+    @property
+    def major(self) -> int:
+        """The major of the last complete position: everything up to here has been read."""
+        if self.last is None or self.overlap == "none":
+            return max(self.confirmed - 1, self.last.commit_lsn if self.last else 0)
+        return self.last.commit_lsn
+
+    def mark(self) -> Mark:
+        """The mark that says this."""
+        return Mark(
+            at={STREAM: self.major},
+            resume=self.dump(),
+            era=self.era,
+            committed_us=self.last.commit_us if self.last else 0,
+        )
+
+    def dump(self) -> bytes:
+        """The bytes of the mark."""
+        said: dict[str, Any] = {
+            "version": _VERSION,
+            "slot": self.slot,
+            "publication": self.publication,
+            "system_id": self.system_id,
+            "timeline": self.timeline,
+            "era": self.era,
+            "confirmed": show_lsn(self.confirmed),
+            "checked": show_lsn(self.checked),
+            "overlap": self.overlap,
+            "last": self.last._asdict() if self.last else None,
+            "publication_print": dict(self.publication_print),
+            "table_prints": {name: dict(p) for name, p in self.table_prints.items()},
+            "left": {name: show_lsn(at) for name, at in self.left.items()},
+        }
+        if self.accept_gap:
+            said["accept_gap"] = True
+        return json.dumps(said, ensure_ascii=False).encode()
+
+
+def load(mark: Mark) -> Resume:
+    """What a mark says."""
+    try:
+        said = json.loads(mark.resume)
+        if said["version"] != _VERSION:
+            raise ContractBroken(f"a mark of version {said['version']}, this connector reads {_VERSION}")
+        return Resume(
+            slot=said["slot"],
+            publication=said["publication"],
+            system_id=said["system_id"],
+            timeline=said["timeline"],
+            era=said["era"],
+            confirmed=lsn(said["confirmed"]),
+            checked=lsn(said["checked"]),
+            last=Transaction(**said["last"]) if said["last"] else None,
+            overlap=said["overlap"],
+            publication_print=said["publication_print"],
+            table_prints=said["table_prints"],
+            left={name: lsn(at) for name, at in said["left"].items()},
+            accept_gap=bool(said.get("accept_gap")),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ContractBroken(f"a mark that cannot be read: {error!r}") from None
+
+
+def confirmed_of(mark: Mark) -> int:
+    """What the server may forget once this mark is durable."""
+    return lsn(json.loads(mark.resume)["confirmed"])
+
+
+def accepting(resume: bytes) -> bytes:
+    """The same bytes with the gap accepted: what ``resolve`` writes."""
+    return json.dumps({**json.loads(resume), "accept_gap": True}, ensure_ascii=False).encode()
+
+
+def without_gap(resume: Resume, **changes: Any) -> Resume:
+    """A resume that continues this one; the acceptance is used up."""
+    return replace(resume, accept_gap=False, **changes)

@@ -1,0 +1,243 @@
+"""The open source: one loop over the replication connection, and what keeps it alive.
+
+Rule: read, frame, confirm; nothing else. What the server may forget is only ever what a mark says, never
+less than before, never more than was received: the server would accept any value and lose rows silently.
+Rows are framed by ``decode``; this room knows the socket, the clock and the marks.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NoReturn
+
+from psycopg import errors, pq
+
+from connectors.postgres import facts, gap, wire
+from connectors.postgres.config import PostgresConfig
+from connectors.postgres.decode import Decoder
+from connectors.postgres.resume import Resume, confirmed_of
+from connectors.postgres.session import Lines, translated
+from engine.errors import ContractBroken, SourceUnreachable
+from engine.source import Mark, Rows, TableGap, TableSpec
+
+FEEDBACK_S: Final = 10.0  # a third of what the server is patient for, by a wide margin
+SILENCE_S: Final = 60.0  # the server answers every feedback: six unanswered ones are a dead line
+_MARK_S: Final = 0.1
+_MARK_ROWS: Final = 5000
+_TICK_S: Final = 1.0
+
+Item = Rows | Mark | TableGap
+
+
+class PostgresSource:
+    """A capture's stream. Made by ``opening``; one reader, one thread."""
+
+    def __init__(
+        self,
+        config: PostgresConfig,
+        lines: Lines,
+        decoder: Decoder,
+        resume: Resume,
+        tables: Sequence[TableSpec],
+    ) -> None:
+        self._config = config
+        self._pg = lines.walsender.pgconn
+        self._side = lines.side
+        self._decoder = decoder
+        self._resume = resume
+        self._tables = tables
+        self._poll = select.poll()
+        self._poll.register(self._pg.socket, select.POLLIN)
+        self._confirmed = resume.confirmed
+        self._received = resume.confirmed
+        self._marked = resume.last
+        self._pending: list[Item] = []
+        now = time.monotonic()
+        self._heard = self._reported = self._mark_at = now
+        self._beaten = resume.last
+        self._next_beat = now  # the first heartbeat goes out at once: it is the first proof
+        self._next_check = now + config.heartbeat_s
+        self._writable = True
+
+    def announce(self, gaps: Iterable[TableGap]) -> None:
+        """What the first ``read`` gives before anything else: the gaps found at the start, then the mark."""
+        self._pending += gaps
+        self._pending.append(self._resume.mark())
+
+    # --- the door ----------------------------------------------------------------------------------------
+
+    def read(self, *, limit: int, wait_s: float) -> Iterator[Item]:
+        """Give rows and marks as the door promises."""
+        with translated(self._config):
+            while self._pending:
+                yield self._pending.pop(0)
+            yield from self._read(limit, wait_s)
+
+    def confirm(self, mark: Mark) -> None:
+        """Tell the server what it may forget; with the same mark again, that we are alive."""
+        confirmed = confirmed_of(mark)
+        self._received = max(self._received, self._decoder.last.end_lsn if self._decoder.last else 0)
+        if not self._confirmed <= confirmed <= self._received:
+            raise ContractBroken(
+                f"a confirmation of {wire.show_lsn(confirmed)}, outside of"
+                f" {wire.show_lsn(self._confirmed)} to {wire.show_lsn(self._received)}",
+                where=self._config.where,
+            )
+        self._confirmed = confirmed
+        with translated(self._config):
+            self._report(time.monotonic())
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def _read(self, limit: int, wait_s: float) -> Iterator[Item]:
+        decoder, pg = self._decoder, self._pg
+        feed, get = decoder.feed, pg.get_copy_data
+        rows = marked = 0
+        came = looked = False  # something came since the clock was read; the socket was just looked at
+        quiet_at = time.monotonic() + wait_s
+        while True:
+            size, data = get(1)
+            if size > 0:
+                d = bytes(data)
+                del data
+                if d[0] != wire.XLOG_DATA:
+                    self._keepalive(d)
+                    continue
+                came = True
+                full = feed(d)
+                del d  # a value of 50 MB is not held here while it goes out
+                if not full:
+                    continue
+                for run in decoder.take():
+                    rows += len(run.rows)
+                    yield run
+                yield from self._gaps()
+                if rows - marked >= min(limit, _MARK_ROWS) and not decoder.in_transaction:
+                    marked = rows
+                    yield self._mark()
+                    if rows >= limit:
+                        return
+                continue
+            if size < 0:
+                self._ended()
+            now = time.monotonic()
+            if came:
+                came = looked = False
+                self._heard = now
+                quiet_at = now + wait_s
+            if not looked:
+                looked = True
+                pg.consume_input()
+                self._care(now)
+                yield from self._gaps()
+                continue
+            looked = False
+            if self._behind() and now - self._mark_at >= _MARK_S:
+                marked = rows
+                yield self._mark()
+            if now >= quiet_at:
+                yield from self._quiet()
+                return
+            pause = min(quiet_at - now, _MARK_S if self._behind() else _TICK_S)
+            self._poll.poll(max(1, int(pause * 1000)))
+
+    def _quiet(self) -> Iterator[Item]:
+        """Nothing came for a while: what waits goes out, the rows of an open transaction too."""
+        yield from self._decoder.take()
+        if self._behind():
+            yield self._mark()
+        elif (
+            not self._writable
+            and not self._decoder.in_transaction
+            and self._received > self._resume.confirmed
+        ):
+            # where no heartbeat can be written, the end of the log itself is what we have read up to
+            self._resume = replace(self._resume, confirmed=self._received, overlap="none", accept_gap=False)
+            yield self._resume.mark()
+
+    def _behind(self) -> bool:
+        return self._decoder.last is not self._marked and not self._decoder.in_transaction
+
+    def _mark(self) -> Mark:
+        last = self._decoder.last
+        if last is not None:
+            self._resume = replace(
+                self._resume, last=last, confirmed=last.commit_lsn, overlap="last", accept_gap=False
+            )
+        self._marked = last
+        self._mark_at = time.monotonic()
+        return self._resume.mark()
+
+    def _gaps(self) -> Iterator[TableGap]:
+        gaps = self._decoder.gaps
+        while gaps:
+            yield gaps.pop(0)
+
+    def _ended(self) -> NoReturn:
+        result = self._pg.get_result()
+        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+            raise errors.error_from_result(result)
+        raise SourceUnreachable("the server ended the stream", where=self._config.where)
+
+    # --- staying alive -----------------------------------------------------------------------------------
+
+    def _keepalive(self, d: bytes) -> None:
+        if d[0] != wire.KEEPALIVE:
+            raise wire.unknown(d)
+        end, _, reply = wire.unpack_keepalive(d, 1)
+        self._heard = time.monotonic()
+        self._received = max(self._received, end)
+        if reply:
+            self._report(self._heard)
+
+    def _report(self, now: float, *, reply: bool = False) -> None:
+        self._reported = now
+        received = max(self._received, self._confirmed)
+        self._pg.put_copy_data(wire.status(received, self._confirmed, time.time_ns() // 1000, reply=reply))
+        self._pg.flush()
+
+    def _care(self, now: float) -> None:
+        """What is due by the clock: feedback, a look at the line, a heartbeat, the fingerprint."""
+        if now - self._reported >= FEEDBACK_S:
+            self._report(now, reply=True)
+        if now - self._heard >= SILENCE_S:
+            raise SourceUnreachable(
+                f"the server has said nothing for {SILENCE_S:.0f} s", where=self._config.where
+            )
+        if self._decoder.last is not self._beaten:
+            self._beaten = self._decoder.last
+            self._received = max(self._received, self._beaten.end_lsn if self._beaten else 0)
+            self._next_beat = now + self._config.heartbeat_s
+        elif now >= self._next_beat and not self._decoder.in_transaction:
+            self._next_beat = now + self._config.heartbeat_s
+            self._beat()
+        if now >= self._next_check:
+            self._next_check = now + self._config.heartbeat_s
+            self._check()
+
+    def _beat(self) -> None:
+        """Write a transaction of our own, so that an idle slot moves and the next start has its proof."""
+        try:
+            self._side.execute(
+                "select pg_catalog.pg_logical_emit_message(true, 'ecluse', %s)", (self._config.slot,)
+            )
+        except (
+            errors.ReadOnlySqlTransaction,
+            errors.InsufficientPrivilege,
+            errors.ObjectNotInPrerequisiteState,
+            errors.UndefinedFunction,
+        ):
+            self._writable = False
+
+    def _check(self) -> None:
+        """Compare the fingerprint with the mark's, and remember how it is now."""
+        now = facts.prints(self._side, self._config, self._tables)
+        troubles = list(gap.of_publication(self._config, self._resume.publication_print, now.publication))
+        if troubles:
+            raise gap.stop(self._config, self._resume, troubles)
+        wanted = [(spec.schema, spec.table) for spec in self._tables]
+        self._decoder.gaps += gap.of_tables(self._resume, now, wanted)
+        self._resume = replace(self._resume, table_prints=now.tables, checked=now.at)
