@@ -18,7 +18,7 @@ def provision(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[s
     names = sorted({(spec.schema, spec.table) for spec in tables})
     schemas = sorted({schema for schema, _ in names})
     return [
-        "-- unless wal_level is logical already; then restart the server\nALTER SYSTEM SET wal_level = logical",
+        "-- unless it is logical already; then restart the server\nALTER SYSTEM SET wal_level = logical",
         f"-- unless the role is there; then give it a password\nCREATE ROLE {role} LOGIN REPLICATION",
         f"GRANT CONNECT ON DATABASE {identifier(config.database)} TO {role}",
         *(f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {role}" for schema in schemas),
