@@ -82,7 +82,7 @@ def identity(pid: int) -> Identity | None:
 
 
 def launcher(rights: Rights, death_signal: int = 0) -> tuple[str, ...]:
-    """The words before a command that give it its user and bind its life to ours (0: not bound)."""
+    """The words before a command that give it its user and bind its life to our thread's (0: not bound)."""
     search = "search" if rights.search else "-"
     owner = (str(death_signal), str(os.getpid()), str(rights.uid), search)
     return (sys.executable, "-I", "-S", str(_LAUNCH), *owner)

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import xml.etree.ElementTree as ET
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol, get_args
 
+from engine.embedded import child
 from engine.embedded.java import Java
 from engine.errors import DownloadFailed, StackFailed
 
@@ -37,10 +39,10 @@ DOWNLOAD_BYTES: Final[Mapping[Configuration, int]] = {  # measured; shown before
     "postgres": 15_200_000,
     "connect": 45_000_000,
 }
-_IVY_XML: Final = Path(__file__).with_name("ivy.xml")
+IVY_XML: Final = Path(__file__).with_name("ivy.xml")
 _PATTERN: Final = "[artifact]-[revision](-[classifier]).[ext]"
 _POLL_S: Final = 0.5
-_TAIL_LINES: Final = 12
+_TAIL_LINES: Final = 5
 _MANIFEST: Final = "manifest.json"
 
 
@@ -118,9 +120,9 @@ def fetch(
     return {c: folder for c, folder in found.items() if folder is not None}
 
 
-def identity(configuration: Configuration) -> str:
+def identity(configuration: Configuration, ivy_xml: Path = IVY_XML) -> str:
     """Twelve hexadecimal digits that change when ``ivy.xml`` asks for something else."""
-    root = ET.fromstring(_IVY_XML.read_text(encoding="utf-8"))  # noqa: S314 our own file
+    root = ET.fromstring(ivy_xml.read_text(encoding="utf-8"))  # noqa: S314 our own file
     lines = [
         ET.canonicalize(ET.tostring(element, encoding="unicode"), strip_text=True)
         for element in root.iterfind("dependencies/*")
@@ -150,13 +152,14 @@ def _run_ivy(
     configuration: Configuration, kept: Path, draft: Path, java: Java, java_options: Sequence[str]
 ) -> None:
     command = [
+        *child.launcher(child.Rights(), signal.SIGKILL),  # what we leave behind must not go on writing
         str(java.binary),
         "-Xmx256m",
         *java_options,
         f"-Decluse.platform={_platform()}",
         f"-Divy.default.ivy.user.dir={kept}",  # nothing is read from or written to a shared ~/.ivy2
         *("-jar", str(_ivy_jar())),
-        *("-ivy", str(_IVY_XML), "-cache", str(kept), "-confs", configuration),
+        *("-ivy", str(IVY_XML), "-cache", str(kept), "-confs", configuration),
         *("-retrieve", str(draft / _PATTERN), "-types", "jar", "bundle", "tar.gz"),
     ]
     log = kept.with_suffix(".log")
@@ -164,13 +167,21 @@ def _run_ivy(
     with log.open("wb") as out:
         code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
     if code != 0 or not any(draft.iterdir()):
-        text = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line.strip() for line in text if line.strip() and not line.startswith("\t  ")]
         raise DownloadFailed(
-            f"the files of {configuration} could not be fetched: " + " | ".join(told[-_TAIL_LINES:]),
+            f"the files of {configuration} could not be fetched: {_reason(log)}",
             where=str(log),
-            hint="the same command again: what is finished is kept",
+            hint="when the network is there again, the same command: what is finished is kept",
         )
+
+
+def _reason(log: Path) -> str:
+    """What Ivy says went wrong, without its frame."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    causes = [
+        line.rpartition(" (")[2].rstrip(")") for line in lines if line.startswith("Server access error")
+    ]
+    missing = [line.strip(": ") for line in lines if line.endswith(": not found")]
+    return "; ".join(dict.fromkeys(causes or missing or [line for line in lines if line][-_TAIL_LINES:]))
 
 
 def _unpack(folder: Path) -> None:
@@ -187,7 +198,10 @@ def _unpack(folder: Path) -> None:
 
 def _extract(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+        else:  # Python before 3.11.4
+            tar.extractall(folder)  # noqa: S202 the archives are pinned and come over TLS
     archive.unlink()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -15,7 +16,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from engine.embedded.child import ENVIRONMENT, Service
+from engine.embedded.child import ENVIRONMENT, Rights, Service, launcher
 from engine.embedded.jars import Folder
 from engine.embedded.java import Java
 from engine.embedded.ports import LOOPBACK
@@ -105,7 +106,10 @@ def brokers(host: str, port: int) -> int:
 
 def _format(jvm: tuple[str, ...], properties: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    words = (*jvm, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties))
+    words = (
+        *launcher(Rights(), signal.SIGKILL),
+        *(*jvm, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)),
+    )
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     if done.returncode != 0:
         raise StackFailed(

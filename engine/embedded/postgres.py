@@ -125,7 +125,7 @@ def _write_password(path: Path, uid: int) -> None:
 
 def _initdb(initdb: Path, data: Path, password_file: Path, rights: Rights) -> None:
     words = (
-        *launcher(rights),
+        *launcher(rights, signal.SIGKILL),
         *(str(initdb), "-D", str(data), "-U", SUPERUSER, f"--pwfile={password_file}"),
         *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-sync"),

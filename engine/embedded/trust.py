@@ -8,6 +8,7 @@ in Java's own format, with certificates only: nothing in it is secret.
 from __future__ import annotations
 
 import hashlib
+import os
 import ssl
 import struct
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ def java_options(folder: Path, proxies: Mapping[str, str]) -> tuple[str, ...]:
         store = key_store(certificates)
         path = folder / f"trust-{hashlib.sha256(store).hexdigest()[:12]}.jks"
         if not path.is_file():
-            draft = path.with_suffix(".draft")
+            draft = path.with_name(f".{path.name}-{os.getpid()}")  # another process may write the same now
             draft.write_bytes(store)
             draft.replace(path)
         options += [
