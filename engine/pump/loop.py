@@ -1,0 +1,291 @@
+"""The loop of a capture, and the three steps of a mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from engine.errors import EcluseError, TopicUnreachable
+from engine.marks import Found, Marks
+from engine.metrics import CaptureMeters
+from engine.plan import CapturePlan
+from engine.pump.promises import Promises
+from engine.pump.routes import Route, Routes
+from engine.registry import Registry
+from engine.source import STREAM, Mark, Rows, Source, TableGap
+from engine.supervise import Clock, Done, Parked, Policy, Progress, attempt
+from engine.topic import Topic
+
+_READ_ROWS: Final = 20_000  # a round ends at the first mark behind them
+_BATCH_ROWS: Final = 1000
+_BATCH_BYTES: Final = 256 << 10
+_WAIT_S: Final = 0.25
+_LATENCY_S: Final = 0.1
+_KEEP_ALIVE_S: Final = 5.0  # the door promises 10
+_FENCE_S: Final = 10.0
+_PROGRESS_S: Final = 5.0
+_GRACE_S: Final = 30.0
+
+
+class Log(Protocol):
+    """Where a capture says what it does."""
+
+    def info(self, event: str, **facts: Any) -> Any:
+        """Say something that a person may want to know."""
+
+    def warning(self, event: str, **facts: Any) -> Any:
+        """Say something that a person should know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What a capture stands between. ``open`` and ``topic`` give new ones: after an error both are spent."""
+
+    project: str
+    open: Callable[[Mark | None], AbstractContextManager[Source]]
+    topic: Callable[[], Topic]
+    registry: Registry
+    clock: Clock
+    policy: Policy
+    meters: CaptureMeters
+    log: Log
+    at: Callable[[str], None]
+
+
+def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
+    """Pump until told to stop, or until nothing helps any more."""
+
+    def failed(error: EcluseError, failures: int, wait_s: float) -> None:
+        doors.meters.failed(error.code)
+        doors.log.warning("waiting", **error.as_dict(), failures=failures, wait_s=round(wait_s, 2))
+
+    return attempt(lambda progress: _once(capture, doors, progress), doors.policy, doors.clock, failed)
+
+
+def _once(capture: CapturePlan, doors: Doors, progress: Progress) -> None:
+    topic = doors.topic()
+    try:
+        marks = Marks(topic, doors.project, lambda: _iso(doors.clock.wall()))
+        marks.prepare(min(plan.replication for plan in capture.topics.values()))
+        topic.prepare(list(capture.topics.values()))
+        found = marks.find(capture.name)
+        with doors.open(found.mark) as source:
+            writer = marks.take(capture.name, found)
+            doors.meters.writer.set(writer)
+            doors.log.info("capturing", writer=writer, **_started(found))
+            pump = _Pump(
+                capture, doors, topic=topic, marks=marks, writer=writer, source=source, progress=progress,
+                first=found.mark is None,
+            )  # fmt: skip
+            pump.run()
+    finally:
+        topic.close()
+
+
+def _iso(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds")
+
+
+def _started(found: Found) -> dict[str, Any]:
+    if found.mark is None:
+        return {"start": "first"}
+    return {"start": "mark", "era": found.mark.era, "at": dict(found.mark.at), "marked_at": found.written_at}
+
+
+class _Pump:
+    """One open source and one topic, until the end or the first error."""
+
+    def __init__(
+        self,
+        capture: CapturePlan,
+        doors: Doors,
+        *,
+        topic: Topic,
+        marks: Marks,
+        writer: int,
+        source: Source,
+        progress: Progress,
+        first: bool,
+    ) -> None:
+        self._capture, self._doors, self._topic, self._marks = capture, doors, topic, marks
+        self._writer, self._source, self._progress, self._first = writer, source, progress, first
+        self._routes = Routes(capture, doors.project, doors.registry, writer)
+        self._promises = Promises(capture.name, _READ_ROWS, _WAIT_S)
+        self._now = doors.clock.monotonic
+        self._seen: Mark | None = None  # the newest mark that came
+        self._confirmed: Mark | None = None
+        self._unmarked = 0  # rows since the newest mark
+        self._behind_us = 0  # commit time of the newest row
+        now = self._now()
+        self._framed_ms = int(doors.clock.wall() * 1000)
+        self._send_at = now + _LATENCY_S
+        self._mark_at = now  # the first mark is written at once
+        self._alive_at = now + _KEEP_ALIVE_S
+        self._fence_at = now + _FENCE_S
+        self._told_at = now
+        self._stop_by: float | None = None
+
+    def run(self) -> None:
+        """Read and pump until told to stop."""
+        while not self._round():
+            pass
+        self._tell(self._now(), last=True)
+
+    def _round(self) -> bool:
+        """One read of the source; True when the capture ends with it."""
+        self._promises.reading(self._now())
+        for item in self._source.read(limit=_READ_ROWS, wait_s=_WAIT_S):
+            now = self._now()
+            self._promises.came(now)
+            if isinstance(item, Rows):
+                self._rows(item)
+            elif isinstance(item, Mark):
+                if self._mark(item, now):
+                    return True
+            else:
+                self._gap(item)
+            self._promises.asked(self._now())
+        return self._rested()
+
+    # what comes
+
+    def _rows(self, run: Rows) -> None:
+        self._promises.rows(run)
+        self._doors.at("capture.after-read")
+        route = self._routes.of(run.relation)
+        route.take(run, self._framed_ms)
+        self._unmarked += len(run.rows)
+        self._behind_us = run.committed_us
+        if route.rows >= _BATCH_ROWS or route.bytes >= _BATCH_BYTES:
+            self._send(route)
+            self._keep_alive()
+
+    def _mark(self, mark: Mark, now: float) -> bool:
+        """Remember the mark, and write it when it is time; True when the capture ends with it."""
+        self._promises.mark(mark)
+        if self._seen is None and self._first:
+            self._doors.log.info("first position", era=mark.era, at=dict(mark.at))
+        self._seen, self._unmarked = mark, 0
+        stopping = self._stopping(now)
+        if stopping or mark.barrier or now >= self._mark_at:
+            self._commit(mark)
+        elif now >= self._send_at:
+            self._send_all()
+        return stopping
+
+    def _gap(self, told: TableGap) -> None:
+        """Record it: the landing stops that table's flows, the capture goes on (I9)."""
+        if self._marks.open_gap(self._capture.name, told, self._keep_alive) is not None:
+            self._doors.log.warning(
+                "gap", table=f"{told.schema}.{told.table}", code=told.code, era=told.era, at=told.major,
+                what=told.text,
+            )  # fmt: skip
+
+    def _rested(self) -> bool:
+        """The end of a read: send what waits, mark what is due; True when told to stop and all is marked."""
+        now = self._now()
+        self._promises.ended(now)
+        self._send_all()
+        stopping = self._stopping(now)
+        if self._seen is not None and (now >= self._mark_at or (stopping and not self._unmarked)):
+            self._commit(self._seen)
+        self._keep_alive()
+        self._tell(now)
+        if stopping and self._unmarked and now > (self._stop_by or now):
+            self._doors.log.warning("stopped inside a transaction", rows_that_come_again=self._unmarked)
+            return True
+        return stopping and not self._unmarked
+
+    # what goes
+
+    def _send(self, route: Route) -> None:
+        route.send(lambda name, partition, records: self._topic.send(name, partition, records, self._waiting))
+        self._framed_ms = int(self._doors.clock.wall() * 1000)
+        self._doors.at("capture.after-produce")
+
+    def _send_all(self) -> None:
+        for route in self._routes:
+            if route.rows:
+                self._send(route)
+        self._send_at = self._now() + _LATENCY_S
+
+    def _commit(self, mark: Mark) -> None:
+        """Rows, then the mark, then the source: three steps, each durable before the next (I1)."""
+        self._send_all()
+        at, topic = self._doors.at, self._topic
+        self._mark_at = self._now() + self._capture.mark_interval_s
+        if mark == self._confirmed:
+            return
+        topic.flush(self._waiting)
+        at("capture.after-flush")
+        self._fence()
+        self._marks.send(self._capture.name, self._writer, mark)
+        at("capture.mark-sent")
+        topic.flush(self._waiting)
+        at("capture.mark-acknowledged")
+        self._source.confirm(mark)
+        self._confirmed = mark
+        self._alive_at = self._now() + _KEEP_ALIVE_S
+        at("capture.after-confirm")
+        self._progress()
+        self._measured(mark)
+
+    def _fence(self) -> None:
+        """A writer that was replaced stops; until it sees that, it can overwrite no mark but its own."""
+        now = self._now()
+        if now >= self._fence_at:
+            self._fence_at = now + _FENCE_S
+            self._marks.keep(self._capture.name, self._writer)
+
+    # what goes on meanwhile
+
+    def _waiting(self) -> None:
+        """The topic makes us wait: the source must not take us for dead, nor a person wait for ever."""
+        self._doors.meters.waits.inc()
+        self._keep_alive()
+        now = self._now()
+        if self._stopping(now) and now > (self._stop_by or now):
+            raise TopicUnreachable("told to stop, and the topic does not take what was read")
+
+    def _keep_alive(self) -> None:
+        now = self._now()
+        if now >= self._alive_at and self._confirmed is not None:
+            self._alive_at = now + _KEEP_ALIVE_S
+            self._source.confirm(self._confirmed)
+        self._tell(now)
+
+    def _stopping(self, now: float) -> bool:
+        if not self._doors.clock.stopped():
+            return False
+        if self._stop_by is None:
+            self._stop_by = now + _GRACE_S
+        return True
+
+    def _measured(self, mark: Mark) -> None:
+        meters = self._doors.meters
+        meters.marks.inc()
+        meters.confirmed.set(self._doors.clock.wall())
+        meters.position.set(mark.at.get(STREAM, 0))
+        if mark.committed_us:
+            meters.commit.set(mark.committed_us / 1e6)
+
+    def _tell(self, now: float, *, last: bool = False) -> None:
+        """One line per table that moved, every few seconds."""
+        since = now - self._told_at
+        if since < _PROGRESS_S and not last:
+            return
+        self._told_at = now
+        behind_s = max(0.0, self._doors.clock.wall() - self._behind_us / 1e6) if self._unmarked else 0.0
+        self._doors.meters.lag.set(behind_s)
+        for route in self._routes:
+            counts, size = route.counted()
+            rows = sum(counts.values())
+            if rows:
+                self._doors.meters.sent(route.table, counts, size)
+                self._doors.log.info(
+                    "progress", table=route.table, topic=route.plan.name, rows=rows, bytes=size,
+                    rows_per_s=round(rows / since) if since else rows, behind_s=round(behind_s, 1),
+                )  # fmt: skip

@@ -1,0 +1,113 @@
+"""The way of one table's rows: its encoder, and the records that wait to be sent.
+
+Rule: a route is the only road to its topic, so records leave in the order in which their rows came, across
+changes of the table's shape too. A new shape is registered before its first row is encoded; the ids that
+are known already need no registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from engine.envelope import Address, Encoder, Record, key_schema, value_schema
+from engine.errors import ContractBroken
+from engine.plan import CapturePlan, TopicPlan
+from engine.registry import Registry
+from engine.schema import Relation
+from engine.source import Rows
+
+
+@dataclass(slots=True)
+class Route:
+    """One table on its way to its topic."""
+
+    table: str
+    plan: TopicPlan
+    relation: Relation
+    encoder: Encoder
+    waiting: list[list[Record]]
+    rows: int = 0  # waiting
+    bytes: int = 0  # waiting
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("c", "u", "d", "other"), 0))
+    bytes_sent: int = 0
+
+    def take(self, run: Rows, framed_ms: int) -> None:
+        """Encode a run and let it wait."""
+        tally = self.encoder.encode(run, framed_ms, self.waiting)
+        counts = self.counts
+        counts["c"] += tally.created
+        counts["u"] += tally.updated
+        counts["d"] += tally.deleted
+        counts["other"] += tally.other
+        self.rows += len(run.rows)
+        self.bytes += tally.bytes
+
+    def send(self, send: Callable[[str, int, list[Record]], None]) -> None:
+        """Let go of what waits, partition by partition."""
+        for partition, records in enumerate(self.waiting):
+            if records:
+                self.waiting[partition] = []
+                send(self.plan.name, partition, records)
+        self.bytes_sent += self.bytes
+        self.rows = self.bytes = 0
+
+    def counted(self) -> tuple[Mapping[str, int], int]:
+        """Rows by what they were and bytes, since this was asked last."""
+        counts, size = dict(self.counts), self.bytes_sent
+        self.counts = dict.fromkeys(self.counts, 0)
+        self.bytes_sent = 0
+        return counts, size
+
+
+class Routes:
+    """The routes of one capture under one writer."""
+
+    def __init__(self, capture: CapturePlan, project: str, registry: Registry, writer: int) -> None:
+        self._capture = capture
+        self._project = project
+        self._registry = registry
+        self._writer = writer
+        self._by_relation: dict[int, Route] = {}
+        self._by_table: dict[str, Route] = {}
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._by_table.values())
+
+    def of(self, relation: Relation) -> Route:
+        """The route of a relation as it is now."""
+        route = self._by_relation.get(relation.id)
+        if route is not None and route.relation is relation:
+            return route
+        table = f"{relation.schema}.{relation.table}"
+        route = self._by_table.get(table)
+        if route is None:
+            plan = self._plan(table)
+            waiting: list[list[Record]] = [[] for _ in range(plan.partitions)]
+            route = Route(table, plan, relation, self._encoder(relation, plan), waiting)
+            self._by_table[table] = route
+        elif route.relation != relation:
+            route.encoder = self._encoder(relation, route.plan)
+        route.relation = relation
+        self._by_relation[relation.id] = route
+        return route
+
+    def _plan(self, table: str) -> TopicPlan:
+        if table not in self._capture.topics:
+            raise ContractBroken(f"rows of {table}, which nobody asked for", where=self._capture.name)
+        return self._capture.topics[table]
+
+    def _encoder(self, relation: Relation, plan: TopicPlan) -> Encoder:
+        key = key_schema(relation, plan.name)
+        value_id = self._registry.register(plan.name, "value", value_schema(relation, plan.name)).id
+        key_id = None if key is None else self._registry.register(plan.name, "key", key).id
+        address = Address(
+            topic=plan.name,
+            partitions=plan.partitions,
+            row_bytes_max=plan.row_bytes_max,
+            connector=self._capture.connector,
+            name=f"{self._project}.{self._capture.name}",
+            database=str(self._capture.config.get("database", "")),
+            writer=self._writer,
+        )
+        return Encoder(relation, address, key_id=key_id, value_id=value_id)

@@ -1,0 +1,140 @@
+"""The schema registry: a schema becomes an id, and an id becomes a schema.
+
+Rule: inside one subject every schema can read what the one before it wrote (BACKWARD), set per subject
+because a registry's own default may be none. A schema that a subject refuses opens the next epoch under the
+next subject, so that a schema never holds the source; the landing decides what to do about it. What was
+answered once is remembered: ids never change their meaning. This client speaks the three calls of the
+Confluent-compatible API that are needed, each bounded in time and never repeated here.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+from urllib.parse import quote, urlsplit
+
+from engine.errors import RegistryRefused, RegistryUnreachable
+from engine.names import subject
+
+COMPATIBILITY: Final = "BACKWARD"
+_EPOCHS_MAX: Final = 100
+_CONFLICT, _NOT_FOUND, _SERVER = 409, 404, 500
+_TIMEOUT, _BUSY = 408, 429
+
+Part = Literal["key", "value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Where a schema is: its epoch, and the id that records carry."""
+
+    epoch: int
+    id: int
+
+
+class Registry(Protocol):
+    """Schemas to ids and back."""
+
+    def register(self, topic: str, part: Part, schema: dict[str, Any]) -> Registered:
+        """The id of a schema, registered where it has not been."""
+        ...
+
+    def schema(self, id_: int) -> str:
+        """The schema that an id stands for, as JSON text."""
+        ...
+
+
+@dataclass
+class HttpRegistry:
+    """A registry behind the Confluent-compatible API at ``url``."""
+
+    url: str
+    timeout_s: float = 10.0
+    _known: dict[tuple[str, str, str], Registered] = field(default_factory=dict)
+    _texts: dict[int, str] = field(default_factory=dict)
+    _prepared: set[str] = field(default_factory=set)
+
+    def register(self, topic: str, part: Part, schema: dict[str, Any]) -> Registered:
+        """The id of a schema in the first epoch that takes it."""
+        text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+        known = self._known.get((topic, part, text))
+        if known is None:
+            known = self._registered(topic, part, text)
+            self._known[topic, part, text] = known
+            self._texts[known.id] = text
+        return known
+
+    def schema(self, id_: int) -> str:
+        """The schema that an id stands for; RegistryRefused when no schema has it."""
+        if id_ not in self._texts:
+            status, answer = self._call("GET", f"/schemas/ids/{id_}")
+            if status == _NOT_FOUND:
+                raise RegistryRefused(f"no schema has the id {id_}", where=self._where)
+            self._texts[id_] = str(_answered(status, answer, self._where)["schema"])
+        return self._texts[id_]
+
+    def _registered(self, topic: str, part: Part, text: str) -> Registered:
+        for epoch in range(1, _EPOCHS_MAX + 1):
+            name = subject(topic, part, epoch)
+            self._prepare(name)
+            status, answer = self._call(
+                "POST", f"/subjects/{quote(name, safe='')}/versions", {"schema": text}
+            )
+            if status != _CONFLICT:
+                return Registered(epoch, int(_answered(status, answer, self._where)["id"]))
+        raise RegistryRefused(
+            f"{_EPOCHS_MAX} schema epochs of {topic} refuse the schema",
+            where=self._where,
+            hint="the schema of this table changes with every row: look at what alters it",
+        )
+
+    def _prepare(self, name: str) -> None:
+        if name not in self._prepared:
+            path = f"/config/{quote(name, safe='')}"
+            _answered(*self._call("PUT", path, {"compatibility": COMPATIBILITY}), self._where)
+            self._prepared.add(name)
+
+    @property
+    def _where(self) -> str:
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """Status and answer of one call; RegistryUnreachable when there is none to speak of."""
+        request = urllib.request.Request(  # noqa: S310 - the scheme is checked with the plan
+            self.url.rstrip("/") + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout_s) as response:  # noqa: S310
+                return int(response.status), json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _message(error.read())
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise RegistryUnreachable(
+                f"the schema registry does not answer: {reason}", where=self._where, hint="ecluse doctor"
+            ) from error
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace")
+
+
+def _answered(status: int, answer: Any, where: str) -> Any:
+    """The answer of a call that went well."""
+    if status < 300:  # noqa: PLR2004
+        return answer
+    if status >= _SERVER or status in (_TIMEOUT, _BUSY):
+        raise RegistryUnreachable(f"the schema registry answers {status}: {answer}", where=where)
+    raise RegistryRefused(
+        f"the schema registry answers {status}: {answer}", where=where, hint="ecluse doctor"
+    )

@@ -1,0 +1,236 @@
+"""Topics from outside: made, compared with the plan, identified, measured, read.
+
+Rule: many topics in few calls, each call bounded in time. A topic that does not exist is missing from an
+answer and never an error; a broker that does not answer is TopicUnreachable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
+
+from engine.errors import EcluseError, TopicMismatch, TopicRefused, TopicUnreachable
+from engine.plan import TopicPlan
+from engine.topic.door import Stored
+
+SLACK_BYTES: Final = 1 << 20
+REFUSALS: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the client's own codes begin with an underscore
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError._SSL,  # noqa: SLF001
+    }
+)
+"""What a person must mend; everything else may pass."""
+
+_CALL_S: Final = 15.0
+_FETCH: Final = 1000
+
+
+class Admin:
+    """The administrative side of one cluster; connects with its first call."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options = {**options}
+        self._client: Any = None
+
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
+        """Create what does not exist, and compare what does with the plan."""
+        wanted = {plan.name: plan for plan in plans}
+        there = self._describe(list(wanted))
+        self._create([plan for name, plan in wanted.items() if name not in there], compacted=compacted)
+        for name, description in there.items():
+            if len(description.partitions) != wanted[name].partitions:
+                raise TopicMismatch(
+                    f"topic {name} has {len(description.partitions)} partitions, "
+                    f"the plan says {wanted[name].partitions}",
+                    where=name,
+                    hint=f"set topic.partitions to {len(description.partitions)} in the template",
+                )
+        self._compare([wanted[name] for name in there], compacted=compacted)
+
+    def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The ids of the topics that exist."""
+        return {name: str(d.topic_id) for name, d in self._describe(names).items()}
+
+    def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
+        """Earliest offset, and the one after the last, of every partition of the topics that exist."""
+        there = self._describe(names)
+        at = [TopicPartition(n, p.id) for n, d in there.items() for p in d.partitions]
+        if not at:
+            return {}
+        ends = [self._ends(at, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest())]
+        first, last = ({(tp.topic, tp.partition): r.offset for tp, r in end.items()} for end in ends)
+        found: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in there}
+        for name, number in first.keys() & last.keys():
+            found[name][number] = (first[name, number], last[name, number])
+        return found
+
+    def read(self, name: str, partition: int, start: int, stop: int) -> Iterator[Stored]:
+        """The records from ``start`` up to ``stop``; compaction and retention leave holes."""
+        consumer = Consumer({
+            **self._options,
+            "group.id": "ecluse-reader",  # never joined: the partition is assigned
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "queued.max.messages.kbytes": 4096,
+            "check.crcs": True,
+            "log_level": 0,
+        })  # fmt: skip
+        try:
+            consumer.assign([TopicPartition(name, partition, start)])
+            yield from _records(consumer, stop)
+        except KafkaException as error:
+            raise translated(error.args[0], f"{name}/{partition}") from error
+        finally:
+            consumer.close()
+
+    def close(self) -> None:
+        """Let the client go."""
+        self._client = None
+
+    def _ends(self, at: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Any, Any]:
+        return self._call(lambda c: c.list_offsets(dict.fromkeys(at, spec), request_timeout=_CALL_S))
+
+    def _describe(self, names: Sequence[str]) -> dict[str, Any]:
+        if not names:
+            return {}
+        found = self._call(
+            lambda c: c.describe_topics(TopicCollection(list(names)), request_timeout=_CALL_S),
+            missing=KafkaError.UNKNOWN_TOPIC_OR_PART,
+        )
+        return {name: found[name] for name in names if name in found}
+
+    def _create(self, plans: Sequence[TopicPlan], *, compacted: bool) -> None:
+        if not plans:
+            return
+        topics = [
+            NewTopic(
+                plan.name,
+                num_partitions=plan.partitions,
+                replication_factor=plan.replication,
+                config=settings(plan, compacted=compacted),
+            )
+            for plan in plans
+        ]
+        self._call(
+            lambda c: c.create_topics(topics, operation_timeout=_CALL_S, request_timeout=_CALL_S),
+            missing=KafkaError.TOPIC_ALREADY_EXISTS,  # another capture was faster
+        )
+
+    def _compare(self, plans: Sequence[TopicPlan], *, compacted: bool) -> None:
+        """Whether topics that exist keep what the plan wants kept, and take what it lets in."""
+        resources = {ConfigResource(ConfigResource.Type.TOPIC, plan.name): plan for plan in plans}
+        if not resources:
+            return
+        found = self._call(lambda c: c.describe_configs(list(resources), request_timeout=_CALL_S))
+        for resource, plan in resources.items():
+            is_now = {name: entry.value for name, entry in found[resource].items()}
+            for name, value in settings(plan, compacted=compacted).items():
+                if not _suffices(name, is_now.get(name, ""), value):
+                    raise TopicMismatch(
+                        f"topic {plan.name} has {name}={is_now.get(name)}, the plan needs {value}",
+                        where=plan.name,
+                        hint=f"kafka-configs.sh --alter --entity-type topics --entity-name {plan.name} "
+                        f"--add-config {name}={value}",
+                    )
+
+    def _call(
+        self, ask: Callable[[Any], Mapping[Any, Future[Any]]], missing: int | None = None
+    ) -> dict[Any, Any]:
+        """The answers of one request; those with the code ``missing`` are left out."""
+        answers = {}
+        try:
+            if self._client is None:
+                self._client = AdminClient({**self._options, "error_cb": lambda _: None, "log_level": 0})
+            for key, future in ask(self._client).items():
+                try:
+                    answers[key] = future.result(timeout=2 * _CALL_S)
+                except KafkaException as error:
+                    if error.args[0].code() != missing:
+                        raise
+        except KafkaException as error:
+            raise translated(error.args[0], self._options.get("bootstrap.servers", "")) from error
+        except (TimeoutError, ValueError) as error:
+            where = self._options.get("bootstrap.servers", "")
+            raise TopicUnreachable(str(error) or "no answer in time", where=where) from error
+        return answers
+
+
+def settings(plan: TopicPlan, *, compacted: bool) -> dict[str, str]:
+    """The settings that a topic is made with."""
+    if compacted:
+        # a mark a second would otherwise wait for a week, or a gigabyte, to be compacted
+        return {"cleanup.policy": "compact", "segment.ms": "600000", "segment.bytes": "16777216"}
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(plan.retention_ms),
+        "max.message.bytes": str(plan.row_bytes_max + SLACK_BYTES),
+    }
+
+
+def _suffices(name: str, is_now: str, wanted: str) -> bool:
+    """Whether a setting keeps as much, and takes as much, as the plan wants.
+
+    >>> _suffices("retention.ms", "-1", "1000"), _suffices("retention.ms", "999", "1000")
+    (True, False)
+    """
+    match name:
+        case "retention.ms":
+            return int(is_now or 0) == -1 or int(is_now or 0) >= int(wanted) >= 0
+        case "segment.ms" | "segment.bytes":
+            return True
+        case "max.message.bytes":
+            return int(is_now or 0) >= int(wanted)
+        case _:
+            return is_now == wanted
+
+
+def _records(consumer: Any, stop: int) -> Iterator[Stored]:
+    while True:
+        batch = consumer.consume(_FETCH, timeout=_CALL_S)
+        if not batch:
+            raise TopicUnreachable(f"no records for {_CALL_S:.0f} s")
+        for message in batch:
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                return
+            if error is not None:
+                raise KafkaException(error)
+            if message.offset() >= stop:
+                return
+            yield Stored(message.offset(), message.timestamp()[1], message.key(), message.value())
+            if message.offset() == stop - 1:
+                return
+
+
+def translated(error: KafkaError, where: str) -> EcluseError:
+    """A Kafka error as one of ours."""
+    if error.code() in REFUSALS:
+        return TopicRefused(error.str(), where=where, hint="ecluse doctor")
+    return TopicUnreachable(error.str(), where=where, hint="ecluse doctor")

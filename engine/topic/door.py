@@ -1,0 +1,66 @@
+"""The promise of a topic, whatever is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.envelope import Record
+from engine.plan import TopicPlan
+
+Waiting = Callable[[], None]
+"""Called while a topic makes its caller wait: the place for a keep-alive."""
+
+
+def silent() -> None:
+    """Nothing to keep alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One record of a partition as it lies in the log."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Topic(Protocol):
+    """Every topic of one log; one thread sends."""
+
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
+        """Create what does not exist.
+
+        Raises TopicMismatch when a topic exists with another number of partitions, or would not keep what
+        the plan wants kept, or refuses rows that the plan allows.
+        """
+        ...
+
+    def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
+        """Take records for one partition, in their order; waits while the queue is full."""
+        ...
+
+    def flush(self, waiting: Waiting = silent) -> None:
+        """Wait until everything sent is acknowledged.
+
+        Raises TopicUnreachable or TopicRefused when anything is not; then only ``close`` is left to call.
+        """
+        ...
+
+    def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The ids of the topics that exist: another id means another topic under the same name."""
+        ...
+
+    def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
+        """Per topic that exists and partition: the earliest offset, and the one after the last."""
+        ...
+
+    def read(self, name: str, partition: int, start: int, stop: int) -> Iterator[Stored]:
+        """The records from offset ``start`` up to ``stop``, as far as they are there."""
+        ...
+
+    def close(self) -> None:
+        """Let go; what was not flushed may or may not arrive. Never raises."""
+        ...

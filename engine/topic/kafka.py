@@ -1,0 +1,174 @@
+"""The log in Kafka.
+
+Rule: nothing may be dropped without a word. The producer is idempotent and gap-less, its messages never time
+out, and only failures are reported: a callback for every record would cost a third of the throughput. So
+any failed record, of any partition, is an error at the next call, and after an error nothing of this
+producer arrives behind a gap. A batch call takes one partition: the library ignores one per message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from engine.envelope import Record
+from engine.errors import EcluseError, TopicRefused, TopicUnreachable
+from engine.plan import TopicPlan
+from engine.topic.admin import REFUSALS, SLACK_BYTES, Admin
+from engine.topic.door import Stored, Waiting, silent
+
+_SLICE_S: Final = 0.25
+_RECORD_BYTES_MIN: Final = 160  # the client's own bookkeeping per message: bounds their number
+
+
+class KafkaTopic:
+    """Topics of one Kafka cluster; the producer is made with the first record."""
+
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        *,
+        queue_bytes_max: int = 16 << 20,
+        row_bytes_max: int = 1 << 20,
+        unreachable_after_s: float = 120.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = {**options}
+        self._queue_bytes = max(queue_bytes_max, 2 * (row_bytes_max + SLACK_BYTES))
+        self._row_bytes = row_bytes_max
+        self._unreachable_after_s = unreachable_after_s
+        self._clock = clock
+        self._admin = Admin(options)
+        self._producer: Any = None
+        self._trouble = ""
+        self._failed: EcluseError | None = None
+
+    # reading and settings
+
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
+        """Create what does not exist; see ``Topic.prepare``."""
+        self._admin.prepare(plans, compacted=compacted)
+
+    def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The ids of the topics that exist."""
+        return self._admin.topic_ids(names)
+
+    def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
+        """Earliest offset, and the one after the last."""
+        return self._admin.offsets(names)
+
+    def read(self, name: str, partition: int, start: int, stop: int) -> Iterator[Stored]:
+        """The records from ``start`` up to ``stop``."""
+        return self._admin.read(name, partition, start, stop)
+
+    # sending
+
+    def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
+        """Hand records to the producer; waits while its queue is full."""
+        producer = self._producer or self._open()
+        taken = producer.produce_batch(name, records, partition=partition)
+        producer.poll(0)
+        since, left = self._clock(), len(producer)
+        while taken < len(records):
+            self._raise_failure()
+            records = records[taken:]
+            _only_full(records, name, partition)
+            producer.poll(_SLICE_S)
+            waiting()
+            taken = producer.produce_batch(name, records, partition=partition)
+            since, left = self._watch(since, left)
+        self._raise_failure()
+
+    def flush(self, waiting: Waiting = silent) -> None:
+        """Wait until everything is acknowledged (I1)."""
+        if self._producer is None:
+            return
+        since, left = self._clock(), len(self._producer)
+        while self._producer.flush(_SLICE_S):
+            self._raise_failure()
+            waiting()
+            since, left = self._watch(since, left)
+        self._raise_failure()
+
+    def close(self) -> None:
+        """Drop what is queued; what is on its way may arrive."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            producer.flush(_SLICE_S)
+        self._failed = self._failed or TopicUnreachable("the topic was closed")
+        self._admin.close()
+
+    def _open(self) -> Any:
+        self._raise_failure()
+        options: dict[str, Any] = {
+            **self._options,
+            "acks": "all",
+            "enable.idempotence": True,
+            "enable.gapless.guarantee": True,  # one failed batch fails everything behind it
+            "message.timeout.ms": 0,  # never: a timed-out message would be a gap
+            "delivery.report.only.error": True,
+            "on_delivery": self._on_failure,
+            "error_cb": self._on_trouble,
+            "log_level": 0,  # trouble is told by errors
+            "compression.type": "lz4",
+            "linger.ms": 25,
+            "batch.size": 1_000_000,
+            "batch.num.messages": 20_000,
+            "message.max.bytes": self._row_bytes + SLACK_BYTES,
+            "queue.buffering.max.kbytes": self._queue_bytes >> 10,
+            "queue.buffering.max.messages": max(1000, self._queue_bytes // _RECORD_BYTES_MIN),
+            "reconnect.backoff.max.ms": 2000,
+        }
+        try:
+            self._producer = Producer(options)
+        except (KafkaException, ValueError) as error:
+            raise TopicRefused(f"the Kafka options are not accepted: {error}") from error
+        return self._producer
+
+    def _watch(self, since: float, left: int) -> tuple[float, int]:
+        """Since when nothing has been acknowledged; raises when that is too long ago."""
+        now, queued = self._clock(), len(self._producer)
+        if queued != left:
+            return now, queued
+        if now - since > self._unreachable_after_s:
+            raise self._fail(
+                TopicUnreachable(
+                    f"nothing acknowledged for {now - since:.0f} s{self._trouble}",
+                    where=self._options.get("bootstrap.servers", ""),
+                    hint="ecluse doctor",
+                )
+            )
+        return since, left
+
+    def _raise_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    def _fail(self, error: EcluseError) -> EcluseError:
+        self._failed = self._failed or error
+        return self._failed
+
+    def _on_failure(self, error: KafkaError, message: Any) -> None:
+        where = f"{message.topic()}/{message.partition()}"
+        kind = TopicRefused if error.code() in REFUSALS else TopicUnreachable
+        self._fail(kind(f"a record was not accepted: {error.str()}{self._trouble}", where=where))
+
+    def _on_trouble(self, error: KafkaError) -> None:
+        self._trouble = f" ({error.str()})"
+        if error.code() in REFUSALS:
+            self._fail(TopicRefused(error.str(), where=self._options.get("bootstrap.servers", "")))
+        elif error.fatal():
+            self._fail(TopicUnreachable(f"the producer is at its end: {error.str()}"))
+
+
+def _only_full(records: Sequence[Any], name: str, partition: int) -> None:
+    """Whether the rest was left out because the queue is full, and for no other reason."""
+    for record in records:
+        error = record.pop("_error", None)
+        if error is None or error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
+            text = error.str() if error else "the client took a later record before it"
+            raise TopicRefused(f"a record was not taken: {text}", where=f"{name}/{partition}")

@@ -1,0 +1,83 @@
+"""A topic without a broker: passes the same suite as Kafka, and forgets everything with the process.
+
+Rule: what is sent lies in nobody's hands until ``flush``, as a crash would have it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engine.envelope import Record
+from engine.errors import TopicMismatch, TopicRefused
+from engine.plan import TopicPlan
+from engine.topic.door import Stored, Waiting, silent
+
+
+@dataclass
+class _Log:
+    plan: TopicPlan
+    partitions: list[list[Stored]]
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass
+class MemoryTopic:
+    """Topics as lists; ``clock_ms`` stamps the records."""
+
+    clock_ms: Callable[[], int] = lambda: 0
+    _logs: dict[str, _Log] = field(default_factory=dict)
+    _sent: list[tuple[str, int, Record]] = field(default_factory=list)
+
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
+        """Create what does not exist."""
+        del compacted  # nothing is ever thrown away here
+        for plan in plans:
+            log = self._logs.setdefault(plan.name, _Log(plan, [[] for _ in range(plan.partitions)]))
+            if len(log.partitions) != plan.partitions:
+                raise TopicMismatch(
+                    f"topic {plan.name} has {len(log.partitions)} partitions, the plan says {plan.partitions}"
+                )
+
+    def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
+        """Keep the records aside."""
+        del waiting
+        self._sent += [(name, partition, record) for record in records]
+
+    def flush(self, waiting: Waiting = silent) -> None:
+        """Put what was kept aside into the logs."""
+        del waiting
+        sent, self._sent = self._sent, []
+        for name, partition, record in sent:
+            log = self._logs.get(name)
+            if log is None or partition >= len(log.partitions):
+                raise TopicRefused(f"topic {name} has no partition {partition}")
+            if len(record["value"]) > log.plan.row_bytes_max:
+                raise TopicRefused(f"a record of {len(record['value'])} bytes is too large for {name}")
+            records = log.partitions[partition]
+            records.append(Stored(len(records), self.clock_ms(), record["key"], record["value"]))
+
+    def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The ids of the topics that exist."""
+        return {name: self._logs[name].id for name in names if name in self._logs}
+
+    def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
+        """Earliest offset, and the one after the last."""
+        return {
+            name: {n: (0, len(records)) for n, records in enumerate(self._logs[name].partitions)}
+            for name in names
+            if name in self._logs
+        }
+
+    def read(self, name: str, partition: int, start: int, stop: int) -> Iterator[Stored]:
+        """The records from ``start`` up to ``stop``."""
+        yield from self._logs[name].partitions[partition][start:stop]
+
+    def delete(self, name: str) -> None:
+        """Delete a topic, as an operator may."""
+        del self._logs[name]
+
+    def close(self) -> None:
+        """Forget what was not flushed."""
+        self._sent = []

@@ -1,0 +1,84 @@
+"""A source that gives what a script says: honest, idle at its end, and reopened at any mark.
+
+Rule: it keeps the promises of the door (the conformance suite says so), and remembers what was asked of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from engine.schema import Relation
+from engine.source import STREAM, Mark, Row, Rows, TableGap
+
+RUN_ROWS: Final = 2  # rows in one run: transactions of three rows come in two
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """One transaction: rows of one relation."""
+
+    relation: Relation
+    rows: Sequence[Row]
+    major: int
+    barrier: bool = False
+
+
+@dataclass
+class Scripted:
+    """The source's side: its transactions, and what it was told to forget."""
+
+    script: list[Tx | TableGap | Exception]
+    era: int = 0
+    confirmed: list[Mark] = field(default_factory=list)
+    opened: list[Mark | None] = field(default_factory=list)
+
+    @contextmanager
+    def open(self, mark: Mark | None) -> Iterator[ScriptedSource]:
+        """Open behind a mark."""
+        self.opened.append(mark)
+        after = mark.at[STREAM] if mark else -1
+        yield ScriptedSource(self, [s for s in self.script if not isinstance(s, Tx) or s.major > after])
+
+    def mark(self, tx: Tx) -> Mark:
+        """The mark behind a transaction."""
+        resume = json.dumps({"after": tx.major}).encode()
+        return Mark({STREAM: tx.major}, resume, self.era, tx.major * 1000, tx.barrier)
+
+
+@dataclass
+class ScriptedSource:
+    """An open scripted source."""
+
+    world: Scripted
+    left: list[Tx | TableGap | Exception]
+
+    def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
+        """Transactions with a mark each, until the script or the limit ends."""
+        del wait_s  # nothing ever comes later
+        rows = 0
+        while self.left:
+            step = self.left.pop(0)
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, TableGap):
+                yield step
+                continue
+            yield from self.runs(step)
+            rows += len(step.rows)
+            yield self.world.mark(step)
+            if rows >= limit:
+                return
+
+    def runs(self, tx: Tx) -> Iterator[Rows]:
+        """The rows of a transaction, cut into runs."""
+        for n in range(0, len(tx.rows), RUN_ROWS):
+            rows = tx.rows[n : n + RUN_ROWS]
+            yield Rows(tx.relation, STREAM, self.world.era, tx.major, 2 * n, tx.major * 1000, tx.major, rows)
+
+    def confirm(self, mark: Mark) -> None:
+        """Remember the mark."""
+        self.world.confirmed.append(mark)
