@@ -104,8 +104,17 @@ def brokers(host: str, port: int) -> int:
         return 0
 
 
+def cluster_id(chance: bytes) -> str:
+    """A cluster's id from 16 bytes, as Kafka writes it; never one that begins like an option.
+
+    >>> cluster_id(bytes([0xFB] * 16))
+    'e_v7-_v7-_v7-_v7-_v7-w'
+    """
+    return base64.urlsafe_b64encode(bytes([chance[0] & 0x7F]) + chance[1:]).decode().rstrip("=")
+
+
 def _format(jvm: tuple[str, ...], properties: Path) -> None:
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    cluster = cluster_id(uuid.uuid4().bytes)
     words = (
         *launcher(Rights(), signal.SIGKILL),
         *(*jvm, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)),

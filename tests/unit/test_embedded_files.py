@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.embedded import jars, java, trust
+from engine.embedded import jars, java, kafka, trust
 from engine.embedded.java import Java
 from engine.errors import DownloadFailed, StackFailed
 
@@ -171,6 +171,6 @@ def test_java_trusts_what_python_trusts(tmp_path: Path) -> None:
 
 
 def test_the_examples_in_docstrings_run() -> None:
-    result = doctest.testmod(trust)
-    assert result.attempted == 2
-    assert result.failed == 0
+    results = [doctest.testmod(room) for room in (trust, kafka)]
+    assert [result.attempted for result in results] == [2, 1]
+    assert not any(result.failed for result in results)
