@@ -18,11 +18,11 @@ from typing import Annotated, Final
 
 import typer
 
-from engine.cli import change, show
+from engine.cli import change, look, show, start
 from engine.cli.compose import Call
 from engine.errors import Bug, EcluseError, explain
 
-GROUPS: Final = (change,)
+GROUPS: Final = (start, look, change)
 """The modules that hold verbs, in the order of the help: each has ``add(app)``."""
 
 app = typer.Typer(

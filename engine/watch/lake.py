@@ -93,7 +93,7 @@ def _ledger_reading(total: Mapping[str, Any], last: Sequence[Mapping[str, Any]])
     return LedgerReading(
         changes=sum(counts.values()) if len(counts) == len(_TERMS) else None,
         quarantined=counts.get("quarantined"),
-        offsets=_ends(json.loads(last[-1]["offsets"])) if last else {},
+        offsets=_ends(json.loads(row["offsets"]) for row in last),
         landed_at_us=last[-1]["landed_at_us"] if last else None,
         commits_us=[
             (r["committed_us_min"], r["landed_at_us"]) for r in last if r["committed_us_min"] is not None
@@ -107,6 +107,8 @@ def landings(root: str, flows: Iterable[FlowPlan]) -> dict[str, LandingReading]:
     The offsets come from the table's newest own commit: the ledger is written after it, and a batch between
     the two has landed.
     """
+    if not Path(root).is_dir():
+        raise LakeUnreachable("there is no lake yet", where=root, hint="ecluse up")
     booked = ledger(root)
     found = {}
     for flow in flows:
@@ -118,7 +120,7 @@ def landings(root: str, flows: Iterable[FlowPlan]) -> dict[str, LandingReading]:
         booked_at = entry.landed_at_us if entry else None
         known = [at for at in (at_us, booked_at) if at is not None]
         found[flow.name] = LandingReading(
-            offsets=_newest(offsets, entry.offsets if entry else {}),
+            offsets=offsets,
             landed_at_us=max(known) if known else None,
             changes=entry.changes if entry else None,
             quarantined=entry.quarantined if entry else None,
@@ -137,18 +139,19 @@ def _own_commit(folder: Path) -> tuple[dict[int, int], int] | None:
             metadata = commit.get("userMetadata")
             if metadata:
                 text = json.loads(metadata)
-                if "ecluse" in text and "offsets" in text:
-                    return _ends(text["offsets"]), int(commit["timestamp"]) * 1000
+                if "ecluse" in text and "next" in text:
+                    at = {int(partition): offset for partition, offset in text["next"].items()}
+                    return at, int(commit["timestamp"]) * 1000
     return None
 
 
-def _ends(offsets: Mapping[str, Sequence[int]]) -> dict[int, int]:
-    return {int(partition): span[1] for partition, span in offsets.items()}
-
-
-def _newest(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
-    # a batch names only the partitions that moved: the others stand where an earlier batch left them
-    return {p: max(one.get(p, 0), other.get(p, 0)) for p in one.keys() | other.keys()}
+def _ends(batches: Iterable[Mapping[str, Sequence[int]]]) -> dict[int, int]:
+    """Where the last batches left each partition: a batch names only those that moved."""
+    found: dict[int, int] = {}
+    for offsets in batches:
+        for partition, (_, end) in offsets.items():
+            found[int(partition)] = max(end, found.get(int(partition), 0))
+    return found
 
 
 def opened(folder: Path) -> DeltaTable | None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
+from engine.errors import LakeUnreachable
 from engine.ledger import LEDGER, Entry, to_row
 from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan
 from engine.source import TableSpec
@@ -69,7 +70,12 @@ def commit(root: Path, metadata: dict[str, Any] | None) -> None:
     )
 
 
-def test_a_lake_that_is_not_there_says_nothing(tmp_path: Path) -> None:
+def test_a_lake_that_is_not_there_is_no_lake_of_zeros(tmp_path: Path) -> None:
+    with pytest.raises(LakeUnreachable):
+        lake.landings(str(tmp_path / "nowhere"), [FLOW])
+
+
+def test_a_lake_that_is_empty_says_nothing(tmp_path: Path) -> None:
     assert lake.landings(str(tmp_path), [FLOW]) == {}
     assert lake.states(str(tmp_path), [FLOW]) == {}
     assert quarantine.groups(str(tmp_path)) == []
@@ -87,7 +93,7 @@ def test_the_ledger_gives_totals_and_the_last_batches(tmp_path: Path) -> None:
 
 def test_a_batch_that_has_landed_and_is_not_booked_yet_counts_as_landed(tmp_path: Path) -> None:
     book(tmp_path, ENTRY)
-    commit(tmp_path, {"ecluse": 1, "seq": 2, "offsets": {"0": [5, 8]}})
+    commit(tmp_path, {"ecluse": 1, "seq": 2, "offsets": {"0": [5, 8]}, "next": {"0": 8, "1": 3}})
     commit(tmp_path, None)
     assert lake.landings(str(tmp_path), [FLOW])["shop.parcels"].offsets == {0: 8, 1: 3}
 
@@ -152,7 +158,7 @@ def test_a_flow_named_like_an_attack_finds_nothing_and_breaks_nothing(tmp_path: 
     assert quarantine.rejected(str(tmp_path), "x' OR '1'='1") == []
 
 
-@pytest.mark.parametrize("module", ["engine.watch.observe", "engine.watch.quarantine"])
+@pytest.mark.parametrize("module", ["engine.watch.observe", "engine.watch.quarantine", "engine.cli.look"])
 def test_reading_verbs_never_import_spark(module: str) -> None:
     program = (
         f"import sys, {module}; sys.exit(any(m.split('.')[0] in ('pyspark', 'delta') for m in sys.modules))"

@@ -1,0 +1,80 @@
+"""How ``watch`` reaches the parts of a project: here a reading verb meets connectors and Kafka.
+
+Rule: nothing is opened before it is asked for, and a part that does not run raises only when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from engine import plugins
+from engine.cli import places
+from engine.cli.compose import Call
+from engine.errors import EcluseError
+from engine.marks import Marks
+from engine.plan import ProjectPlan
+from engine.source import STREAM, Measure
+from engine.topic import KafkaTopic
+from engine.watch.observe import Bounds, Doors, MarkReading
+
+
+def iso_now() -> str:
+    """The time, for people."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(slots=True)
+class _Kafka:
+    """One client for many looks; a stack that started again has another place and gets another client."""
+
+    call: Call
+    plan: ProjectPlan
+    _options: Mapping[str, str] = field(default_factory=dict)
+    _topic: KafkaTopic | None = None
+    _marks: Marks | None = None
+
+    def topic(self) -> KafkaTopic:
+        options = places.find(self.call, self.plan).kafka
+        if self._topic is None or options != self._options:
+            self._options, self._topic = options, KafkaTopic(options)
+            self._marks = Marks(self._topic, self.plan.name, iso_now)
+        return self._topic
+
+    def bounds(self, names: Sequence[str]) -> Bounds:
+        return self.topic().offsets(names)
+
+    def marks(self) -> Mapping[str, MarkReading]:
+        self.topic()
+        found = self._marks.all() if self._marks else {}
+        return {
+            name: MarkReading(entry.mark.at[STREAM], entry.mark.committed_us)
+            for name, entry in found.items()
+            if entry.mark is not None and STREAM in entry.mark.at
+        }
+
+
+def doors(call: Call, plan: ProjectPlan) -> Callable[[], Doors]:
+    """The doors of a project, to be asked for at every look: what runs may change in between."""
+    kafka = _Kafka(call, plan)
+    captures = {capture.name: capture for capture in plan.captures}
+
+    def measure(name: str) -> Measure:
+        capture = captures[name]
+        return plugins.load()[capture.connector].measure(places.configure(call, capture))
+
+    def make() -> Doors:
+        try:
+            options = places.find(call, plan).kafka
+        except EcluseError:
+            options = {}  # whoever asks Kafka is told by ``bounds``
+        return Doors(
+            measure=measure,
+            bounds=kafka.bounds,
+            marks=kafka.marks,
+            kafka=options,
+            lake=places.lake_root(call, plan),
+        )
+
+    return make

@@ -1,0 +1,195 @@
+"""Verbs that read: status, lag, quarantine ls and show.
+
+Rule: they read Kafka, the lake and the sources themselves and ask no worker; a part that does not answer is
+told on stderr and leaves its numbers unknown. No JVM.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from engine.cli import compose, places, screen, show
+from engine.cli.compose import Call
+from engine.errors import Missing
+from engine.plan import ProjectPlan
+from engine.template.mistakes import nearest
+from engine.watch import observe, quarantine
+from engine.watch.lag import Health
+from engine.watch.observe import FlowLook, Look
+
+PANEL: Final = "Look"
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Flow = Annotated[str | None, typer.Argument(metavar="[FLOW]", help="One flow; default all.")]
+SECOND_LOOK_S: Final = 1.0  # a trend needs two looks
+REFRESH_S: Final = 2.0
+LINES_S: Final = 5.0
+_WHEN: Final = "%d %b %H:%M:%S"
+
+
+def add(app: typer.Typer) -> None:
+    """Put these verbs into the application."""
+    app.command("status", rich_help_panel=PANEL)(status)
+    app.command("lag", rich_help_panel=PANEL)(lag)
+    rejected = typer.Typer(no_args_is_help=True, help="The records that could not land.")
+    rejected.command("ls")(quarantine_ls)
+    rejected.command("show")(quarantine_show)
+    app.add_typer(rejected, name="quarantine", rich_help_panel=PANEL)
+
+
+def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> None:
+    """Every flow: its state, its health, what has landed, what waits, and what a person must do."""
+    look, flows = _look(context.obj, flow)
+    if as_json:
+        show.data({"at_us": look.at_us, "flows": [f.as_dict() for f in flows], "silent": dict(look.silent)})
+        return
+    show.table(screen.STATUS_COLUMNS, screen.status_rows(flows))
+    for one in flows:
+        if one.written and one.written.code:
+            show.line(f"{one.flow}: {one.written.code}: {one.written.what}")
+            show.line(f"  at   {one.written.where}")
+            show.line(f"  next {one.written.hint}")
+    _tell(context.obj, look, flows)
+
+
+def lag(
+    context: typer.Context,
+    flow: Flow = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """How far behind every flow is: source to Kafka, Kafka to Delta, end to end."""
+    if watch:
+        _watch(context.obj, flow, as_json=as_json)
+        return
+    look, flows = _look(context.obj, flow)
+    if as_json:
+        show.data({"at_us": look.at_us, "flows": [f.as_dict() for f in flows], "silent": dict(look.silent)})
+        return
+    show.table(screen.LAG_COLUMNS, screen.lag_rows(flows))
+    _tell(context.obj, look, flows)
+
+
+def quarantine_ls(context: typer.Context, flow: Flow = None, as_json: Json = False) -> None:
+    """What waits in quarantine, by flow and reason."""
+    call: Call = context.obj
+    plan = compose.build(call)
+    _chosen(call, plan, flow)
+    groups = quarantine.groups(places.lake_root(call, plan), flow)
+    if as_json:
+        show.data([
+            {"flow": g.flow, "stage": g.stage, "reason": g.reason, "records": g.records,
+             "first": g.first.isoformat(), "last": g.last.isoformat()}
+            for g in groups
+        ])  # fmt: skip
+        return
+    rows = [
+        (g.flow, g.stage, g.reason, screen.count(g.records), f"{g.first:{_WHEN}}", f"{g.last:{_WHEN}}")
+        for g in groups
+    ]
+    show.table(("flow", "stage", "reason", "records", "first", "last"), rows)
+    if groups:
+        show.note(f"next: ecluse{_project(call)} quarantine show {groups[0].flow}")
+    else:
+        show.note("nothing is in quarantine")
+
+
+def quarantine_show(
+    context: typer.Context,
+    flow: Annotated[str, typer.Argument(metavar="FLOW")],
+    reason: Annotated[str | None, typer.Option("--reason", help="Only this reason.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """The newest quarantined records of a flow: where, why, and what they hold."""
+    call: Call = context.obj
+    plan = compose.build(call)
+    _chosen(call, plan, flow)
+    found = quarantine.rejected(places.lake_root(call, plan), flow, reason=reason, limit=limit)
+    if as_json:
+        show.data([record.as_dict() for record in found])
+        return
+    for record in found:
+        show.line(
+            f"{record.topic}/{record.partition} offset {record.offset}: {record.stage}: {record.reason}"
+        )
+        if record.key_json:
+            show.line(f"  key   {record.key_json}  ({record.op})")
+        for column, text in record.unfit.items():
+            show.line(f"  unfit {column} = {text}")
+        show.line(f"  value {quarantine.readable(record.value)}")
+        show.line(f"  since {record.quarantined_at:%d %b %Y %H:%M:%S}")
+    show.note(f"{len(found)} records" if found else f"nothing of {flow} is in quarantine")
+
+
+def _look(call: Call, flow: str | None) -> tuple[Look, list[FlowLook]]:
+    """One look; a second one where the first cannot tell better from worse."""
+    plan = compose.build(call)
+    _chosen(call, plan, flow)
+    take = looker(call, plan)
+    look = take(None)
+    behind = [f for f in look.flows if f.health is Health.UNKNOWN and f.lag.behind_s is not None]
+    if behind:
+        time.sleep(SECOND_LOOK_S)
+        look = take(look)
+    return look, [f for f in look.flows if flow in (None, f.flow)]
+
+
+def looker(call: Call, plan: ProjectPlan) -> Callable[[Look | None], Look]:
+    """A function that takes one look after another."""
+    from engine.cli.doors import doors
+
+    make = doors(call, plan)
+    return lambda before: observe.look(plan, make(), now_us=time.time_ns() // 1000, before=before)
+
+
+def _watch(call: Call, flow: str | None, *, as_json: bool) -> None:
+    plan = compose.build(call)
+    _chosen(call, plan, flow)
+    take = looker(call, plan)
+    look = take(None)
+    console = Console()
+    if console.is_terminal and not as_json:
+        with Live(screen.live(_only(look, flow)), console=console, auto_refresh=False) as picture:
+            while True:
+                time.sleep(REFRESH_S)
+                look = take(look)
+                picture.update(screen.live(_only(look, flow)), refresh=True)
+    while True:
+        if as_json:
+            show.data({"at_us": look.at_us, "flows": [f.as_dict() for f in _only(look, flow).flows]})
+        else:
+            for text in screen.lines(_only(look, flow)):
+                show.line(text)
+        sys.stdout.flush()
+        time.sleep(LINES_S)
+        look = take(look)
+
+
+def _only(look: Look, flow: str | None) -> Look:
+    return Look(look.at_us, tuple(f for f in look.flows if flow in (None, f.flow)), look.silent)
+
+
+def _chosen(call: Call, plan: ProjectPlan, flow: str | None) -> None:
+    known = [planned.name for planned in plan.flows]
+    if flow is not None and flow not in known:
+        raise Missing(f"the project has no flow {flow}", where=str(call.folder), hint=nearest(flow, known))
+
+
+def _tell(call: Call, look: Look, flows: list[FlowLook]) -> None:
+    for text in screen.silent(look):
+        show.note(text)
+    quarantined = [f.flow for f in flows if f.quarantined]
+    if quarantined:
+        show.note(f"next: ecluse{_project(call)} quarantine show {quarantined[0]}")
+
+
+def _project(call: Call) -> str:
+    """The option that a next command needs from where we are."""
+    return "" if str(call.folder) == "." else f" -p {call.folder}"

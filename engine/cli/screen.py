@@ -1,0 +1,176 @@
+"""How looks and numbers are written for people: units, tables, lines for a pipe.
+
+Rule: what is not known is written ``unknown`` (``?`` in a narrow column), never 0; units are the reader's:
+seconds, records, bytes. This room computes nothing and reads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from engine.watch.lag import Health
+from engine.watch.observe import FlowLook, Look
+
+UNKNOWN: Final = "?"
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_KIB: Final = 1024
+_COLOURS: Final[Mapping[Health, str]] = {
+    Health.OK: "green",
+    Health.CATCHING_UP: "yellow",
+    Health.FALLING_BEHIND: "red",
+    Health.STALLED: "bold red",
+    Health.UNKNOWN: "magenta",
+}
+
+
+def seconds(value: float | None) -> str:
+    """A duration as people say it.
+
+    >>> seconds(0.43), seconds(41.2), seconds(124), seconds(7440), seconds(None)
+    ('0.4 s', '41 s', '2 min 04', '2 h 04', '?')
+    """
+    if value is None:
+        return UNKNOWN
+    if value < 10:  # noqa: PLR2004
+        return f"{value:.1f} s"
+    if value < _MINUTE:
+        return f"{value:.0f} s"
+    whole = int(value)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d}"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d}"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR:02d} h"
+
+
+def size(value: int | None) -> str:
+    """A number of bytes.
+
+    >>> size(512), size(3_250_585), size(None)
+    ('512 B', '3.1 MiB', '?')
+    """
+    if value is None:
+        return UNKNOWN
+    if value < _KIB:
+        return f"{value} B"
+    amount = float(value)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        amount /= _KIB
+        if amount < _KIB or unit == "TiB":
+            return f"{amount:.1f} {unit}"
+    raise AssertionError
+
+
+def count(value: int | None) -> str:
+    """A whole number, in groups of three.
+
+    >>> count(1234567), count(0), count(None)
+    ('1 234 567', '0', '?')
+    """
+    return UNKNOWN if value is None else f"{value:,}".replace(",", " ")
+
+
+def kafka_lag(flow: FlowLook) -> str:
+    """Records and the age of the oldest."""
+    if flow.lag.kafka_records is None:
+        return UNKNOWN
+    return f"{count(flow.lag.kafka_records)} ({seconds(flow.lag.kafka_s)})"
+
+
+def health(flow: FlowLook) -> Text:
+    """The health in its colour; a flow that waits for somebody shows its state."""
+    shown = flow.written.state.value if flow.written and flow.health is Health.STALLED else flow.health.value
+    return Text(shown.upper().replace("_", " ").lower(), style=_COLOURS[flow.health])
+
+
+def live(look: Look, *, changes: Mapping[str, int] | None = None, title: str = "") -> Table:
+    """The table that ``up`` and ``demo`` keep on the screen; ``changes``: committed in the source."""
+    table = Table(title=title or None, title_justify="left", header_style="bold", expand=False)
+    table.add_column("flow", no_wrap=True)
+    if changes is not None:
+        table.add_column("source changes", justify="right", no_wrap=True)
+    for name in ("in Kafka", "in Delta", "quarantined", "source lag", "kafka lag", "end to end"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("health", no_wrap=True)
+    for flow in look.flows:
+        cells: list[str | Text] = [flow.flow]
+        if changes is not None:
+            cells.append(count(changes.get(flow.flow)))
+        waits = Text(kafka_lag(flow), style="yellow" if flow.lag.kafka_records else "")
+        rejected = Text(count(flow.quarantined), style="yellow" if flow.quarantined else "")
+        cells += [count(flow.in_kafka), count(flow.in_delta), rejected, seconds(flow.lag.source_s), waits]
+        cells += [seconds(flow.lag.end_to_end_s), health(flow)]
+        table.add_row(*cells)
+    return table
+
+
+def lines(look: Look, *, changes: Mapping[str, int] | None = None) -> list[str]:
+    """One ``key=value`` line per flow, for a pipe."""
+    found = []
+    for flow in look.flows:
+        values: list[tuple[str, object]] = [("flow", flow.flow), ("state", flow.state.value)]
+        values.append(("health", flow.health.value))
+        if changes is not None:
+            values.append(("source_changes", changes.get(flow.flow)))
+        values += [
+            ("in_kafka", flow.in_kafka),
+            ("in_delta", flow.in_delta),
+            ("quarantined", flow.quarantined),
+            ("source_lag_s", flow.lag.source_s),
+            ("kafka_lag_records", flow.lag.kafka_records),
+            ("kafka_lag_s", flow.lag.kafka_s),
+            ("end_to_end_s", flow.lag.end_to_end_s),
+        ]
+        found.append(" ".join(f"{key}={plain(value)}" for key, value in values))
+    return found
+
+
+def plain(value: object) -> str:
+    """A value of a ``key=value`` line.
+
+    >>> plain(None), plain(1.25), plain(3)
+    ('unknown', '1.2', '3')
+    """
+    if value is None:
+        return "unknown"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def silent(look: Look) -> list[str]:
+    """Which parts did not answer, and why."""
+    return [f"{part} does not answer: {why}" for part, why in sorted(look.silent.items())]
+
+
+STATUS_COLUMNS: Final = ("flow", "table", "state", "health", "in kafka", "in delta", "quarantined", "behind")
+LAG_COLUMNS: Final = (
+    "flow", "health", "source lag", "slot holds", "kafka records", "kafka time", "end to end p50", "p95",
+    "retention used",
+)  # fmt: skip
+
+
+def status_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:
+    """The rows of ``ecluse status``."""
+    return [
+        (
+            flow.flow, flow.table, flow.state.value, flow.health.value, count(flow.in_kafka),
+            count(flow.in_delta), count(flow.quarantined), seconds(flow.lag.behind_s),
+        )
+        for flow in flows
+    ]  # fmt: skip
+
+
+def lag_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:
+    """The rows of ``ecluse lag``."""
+    return [
+        (
+            flow.flow, flow.health.value, seconds(flow.lag.source_s), size(flow.lag.source_bytes),
+            count(flow.lag.kafka_records), seconds(flow.lag.kafka_s), seconds(flow.end_to_end_p50_s),
+            seconds(flow.end_to_end_p95_s),
+            UNKNOWN if flow.retention_used is None else f"{flow.retention_used:.1%}",
+        )
+        for flow in flows
+    ]  # fmt: skip
