@@ -57,6 +57,7 @@ _SIMPLE: Final[dict[int, Type]] = {
     TIMESTAMPTZ: Timestamp(),
 }
 _CACHED: Final = 8192
+_PATIENCE: Final = 8 * _CACHED
 
 _unpack_h: Final = Struct(">h").unpack
 _unpack_i: Final = Struct(">i").unpack
@@ -68,16 +69,25 @@ _pack_d: Final = Struct("<d").pack
 
 
 class Memo(dict[bytes, bytes]):
-    """What a field becomes, remembered; bounded, so that unique values only pass through."""
+    """What a field becomes, remembered; bounded, and begun anew now and then.
+
+    Where values are unique they mostly pass through: remembering costs more than encoding.
+    """
 
     def __init__(self, encode: Callable[[bytes], bytes]) -> None:
         super().__init__()
         self._encode = encode
+        self._patience = _PATIENCE
 
     def __missing__(self, v: bytes) -> bytes:
-        if len(self) >= _CACHED:
-            self.clear()
-        made = self[v] = self._encode(v)
+        made = self._encode(v)
+        if len(self) < _CACHED:
+            self[v] = made
+        else:
+            self._patience -= 1
+            if not self._patience:
+                self.clear()
+                self._patience = _PATIENCE
         return made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from connectors.postgres import wire
 from connectors.postgres.catalog import Known
@@ -23,6 +23,9 @@ HELD_MAX: Final = 1 << 19
 """Weight at which rows of an open transaction go out: their bytes, and a share for each row's objects."""
 
 _ROW_WEIGHT: Final = 512  # so a run has at most about a thousand rows
+_TRUNCATED: Final[Row] = ("t", None, None)
+
+OnTruncate = Literal["apply", "ignore", "stop"]
 
 
 class Transaction(NamedTuple):
@@ -40,6 +43,7 @@ class Learn(NamedTuple):
 
     relation: Callable[[WireRelation], Known | str | None]  # None: not a table of ours
     reread: Callable[[Relation, Values], Values]
+    on_truncate: Callable[[Relation], OnTruncate]
 
 
 class Table:
@@ -58,12 +62,14 @@ class Table:
         self.key_at = [n for n, column in enumerate(relation.columns) if column.name in relation.key]
 
 
-class Blocked(NamedTuple):
-    """A table of ours that cannot be captured as it is now."""
+@dataclass(slots=True)
+class Blocked:
+    """A table of ours that cannot be captured as it is now; ``missed``: rows were passed over."""
 
     schema: str
     table: str
     why: str
+    missed: bool = False
 
 
 @dataclass(slots=True)
@@ -161,8 +167,8 @@ class Decoder:
         self.in_transaction = False
         return True
 
-    def _table(self, d: bytes) -> Table | None:
-        """The table of a row that is no table known to be captured; None to pass over the row."""
+    def _pass(self, d: bytes) -> bool:
+        """Pass over a row of a table that is not captured, and tell it if it should be."""
         self._open.count += 1
         relid = d[BODY : BODY + 4]
         try:
@@ -172,8 +178,9 @@ class Decoder:
                 f"a row of relation {int.from_bytes(relid, 'big')}, never described"
             ) from None
         if other is not None:
+            other.missed = True
             self._tell(other.schema, other.table, other.why)
-        return None
+        return bool(self.gaps)
 
     def _tell(self, schema: str, table: str, why: str) -> None:
         if (schema, table, why) not in self._told:
@@ -207,10 +214,6 @@ class Decoder:
         self._open.count += 1
         self._held += len(d) + _ROW_WEIGHT
         return self._held > HELD_MAX
-
-    def _pass(self, d: bytes) -> bool:
-        self._table(d)
-        return bool(self.gaps)
 
     def _update(self, d: bytes) -> bool:
         table = self._tables.get(d[26:30])
@@ -262,11 +265,26 @@ class Decoder:
         full = False
         for relid in wire.truncated(d):
             table = self._tables.get(relid)
-            if table is None:
-                full |= self._pass(b"\0" * BODY + relid)
-            else:
-                full |= self._add(table, ("t", None, None), len(d))
+            full |= self._pass(bytes(BODY) + relid) if table is None else self._truncated(table)
         return full
+
+    def _truncated(self, table: Table) -> bool:
+        relation = table.known.relation
+        match self._learn.on_truncate(relation):
+            case "apply":
+                return self._add(table, _TRUNCATED, 0)
+            case "ignore":
+                # it counts all the same: whether it is told must not renumber the rows after it
+                self._close(table)
+                table.index += 1
+                self._seen.append(table)
+                self._open.count += 1
+                return bool(self._ready)
+            case "stop":
+                at = wire.show_lsn(self._open.commit_lsn)
+                self._tell(relation.schema, relation.table, f"the table was truncated at {at}")
+                self._add(table, _TRUNCATED, 0)
+                return True
 
     def _relation(self, d: bytes) -> bool:
         relid, body = d[26:30], d[26:]
@@ -280,7 +298,7 @@ class Decoder:
         if isinstance(known, Known):
             if table is None or table.known != known:
                 self._replace(relid, table, known)
-            return bool(self._ready)
+            return bool(self._ready or self.gaps)
         if table is not None:
             self._close(table)
             del self._tables[relid]
@@ -301,7 +319,10 @@ class Decoder:
             made.index = table.index
         elif relid in self._others and self.in_transaction:
             made.index = self._open.count  # beyond every row that was passed over: no index comes twice
-        self._others.pop(relid, None)
+        other = self._others.pop(relid, None)
+        if other is not None and other.missed:
+            at = wire.show_lsn(self._open.commit_lsn)
+            self._tell(other.schema, other.table, f"changes before {at} were passed over: {other.why}")
         self._tables[relid] = made
         if made.index:
             self._seen.append(made)

@@ -13,7 +13,6 @@ from engine.schema import Unfit
 from engine.varint import LENGTHS
 
 _HEAD: Final = Struct(">hhHH").unpack_from
-_ONE: Final = Struct(">hhHHH").unpack
 _TWO: Final = Struct(">hhHHHH").unpack
 _NEGATIVE: Final = 0x4000
 _SPECIAL: Final = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
@@ -23,22 +22,25 @@ _TENS: Final = tuple(10**n for n in range(77))
 def from_binary(precision: int, scale: int) -> Callable[[bytes], bytes]:
     """The encoder of binary ``numeric(precision, scale)``."""
     limit = _TENS[precision]
+    cut = _TENS[4 - scale] if scale <= 4 else 0  # noqa: PLR2004 - digits come in groups of four
 
     def encode(v: bytes) -> bytes:
-        size = len(v)
-        if size == 12:  # noqa: PLR2004 - two groups of digits: most amounts
-            digits, weight, sign, _, first, n = _TWO(v)
-            n += first * 10000
-        elif size == 10:  # noqa: PLR2004
-            digits, weight, sign, _, n = _ONE(v)
-        else:
-            digits, weight, sign, _ = _HEAD(v)
-            n = 0
-            for at in range(8, size, 2):
-                n = n * 10000 + (v[at] << 8 | v[at + 1])
+        if len(v) == 12 and cut:  # noqa: PLR2004
+            # one group before the point and one after it: most amounts
+            digits, weight, sign, _, whole, n = _TWO(v)
+            n, rest = divmod(whole * 10000 + n, cut)
+            if digits == 2 and not (weight or rest) and sign <= _NEGATIVE and n < limit:  # noqa: PLR2004
+                return _packed(-n if sign else n)
+        return exact(v)
+
+    def exact(v: bytes) -> bytes:
+        digits, weight, sign, _ = _HEAD(v)
+        n = 0
+        for at in range(8, len(v), 2):
+            n = n * 10000 + (v[at] << 8 | v[at + 1])
         if sign > _NEGATIVE:
             raise Unfit(_SPECIAL.get(sign, "numeric"))
-        if digits * 2 + 8 != size:
+        if digits * 2 + 8 != len(v):
             raise ValueError("a numeric whose length is not that of its digits")
         shift = (weight - digits + 1) * 4 + scale
         if shift < 0:
@@ -50,9 +52,7 @@ def from_binary(precision: int, scale: int) -> Callable[[bytes], bytes]:
             n *= _TENS[min(shift, len(_TENS) - 1)]
         if n >= limit:
             raise Unfit(text_of_binary(v))
-        width: int = (n.bit_length() + 8) >> 3
-        packed: bytes = (-n if sign else n).to_bytes(width, "big", signed=True)
-        return LENGTHS[width] + packed
+        return _packed(-n if sign else n)
 
     return encode
 

@@ -16,7 +16,7 @@ from connectors.postgres import facts, gap, overlap, publication, resume, sessio
 from connectors.postgres.catalog import Known, know
 from connectors.postgres.cells import Form
 from connectors.postgres.config import PostgresConfig
-from connectors.postgres.decode import Decoder, Learn
+from connectors.postgres.decode import Decoder, Learn, OnTruncate
 from connectors.postgres.facts import Prints, Server, Slot
 from connectors.postgres.reread import reread
 from connectors.postgres.resume import Resume
@@ -77,6 +77,7 @@ def _open(
     decoder = Decoder(_learn(start, form), form, at.era)
     _stream(start, at, form)
     at = overlap.prove(config, lines.walsender.pgconn, decoder, at)
+    at = replace(at, accept_gap=False)  # used up
     source = PostgresSource(config, lines, decoder, at, tables)
     source.announce(gaps)
     return source
@@ -124,6 +125,7 @@ def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap]]:
         raise gap.stop(config, was, troubles)
     wanted = {f"{spec.schema}.{spec.table}" for spec in start.tables}
     gaps = list(gap.of_tables(was, now, ((spec.schema, spec.table) for spec in start.tables)))
+    renewed = now.publication is None
     publication.ensure_published(start.lines.side, config, start.tables, now)
     now = start.prints()
     left = {name: at for name, at in was.left.items() if name not in wanted}
@@ -141,15 +143,21 @@ def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap]]:
         table_prints=now.tables,
         left=left,
     )
-    return (_accepted(start, at, was) if troubles else at), gaps
+    if troubles:
+        at = _accepted(start, at, was, renewed=renewed)
+    return at, gaps
 
 
-def _accepted(start: _Start, at: Resume, was: Resume) -> Resume:
+def _accepted(start: _Start, at: Resume, was: Resume, *, renewed: bool) -> Resume:
     """Start over an accepted gap: from wherever the server can, in a new era where positions would repeat."""
     confirmed = _slot_start(start)
+    if renewed and start.slot is not None:
+        confirmed = publication.advance_slot(start.lines.side, start.config)
     reached = was.last.end_lsn if was.last else was.confirmed
-    back = start.server.end < reached or confirmed < was.confirmed
-    era = at.era + 1 if back and at.era == was.era else at.era
+    here = at.era == was.era and start.server.end >= reached
+    if here and start.slot is not None and confirmed <= was.confirmed:
+        return at  # the mark still stands: the overlap says what comes again
+    era = at.era + 1 if at.era == was.era and (not here or confirmed < was.confirmed) else at.era
     return replace(at, era=era, confirmed=confirmed, last=None, overlap="none")
 
 
@@ -165,7 +173,14 @@ def _learn(start: _Start, form: Form) -> Learn:
     def missing(relation: Relation, values: Values) -> Values:
         return reread(side, relation, values, form)
 
-    return Learn(relation, missing)
+    def on_truncate(relation: Relation) -> OnTruncate:
+        said = {
+            s.on_truncate for s in start.tables if (s.schema, s.table) == (relation.schema, relation.table)
+        }
+        # flows on one table read one topic: the most careful of them rules
+        return "stop" if "stop" in said else "apply" if "apply" in said else "ignore"
+
+    return Learn(relation, missing, on_truncate)
 
 
 def _stream(start: _Start, at: Resume, form: Form) -> None:

@@ -84,6 +84,18 @@ def create_slot(walsender: Connection, config: PostgresConfig) -> int:
     return lsn(str(rows[0][1]))
 
 
+def advance_slot(side: Connection, config: PostgresConfig) -> int:
+    """Move the slot to the end of the log: it cannot read a time before its publication. Gives where it is."""
+    side.execute(
+        "select pg_catalog.pg_replication_slot_advance(%s, pg_catalog.pg_current_wal_lsn())", (config.slot,)
+    )
+    row = side.execute(
+        "select confirmed_flush_lsn::text from pg_catalog.pg_replication_slots where slot_name = %s",
+        (config.slot,),
+    ).fetchone()
+    return lsn(row[0]) if row else 0
+
+
 def slot_statement(config: PostgresConfig) -> str:
     """The SQL that creates the slot, for a person."""
     return f"SELECT pg_create_logical_replication_slot({sql.Literal(config.slot).as_string()}, 'pgoutput')"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from connectors.postgres.decode import Transaction
@@ -117,8 +117,3 @@ def confirmed_of(mark: Mark) -> int:
 def accepting(resume: bytes) -> bytes:
     """The same bytes with the gap accepted: what ``resolve`` writes."""
     return json.dumps({**json.loads(resume), "accept_gap": True}, ensure_ascii=False).encode()
-
-
-def without_gap(resume: Resume, **changes: Any) -> Resume:
-    """A resume that continues this one; the acceptance is used up."""
-    return replace(resume, accept_gap=False, **changes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 from psycopg import errors, pq
@@ -30,6 +30,27 @@ _MARK_ROWS: Final = 5000
 _TICK_S: Final = 1.0
 
 Item = Rows | Mark | TableGap
+
+
+@dataclass(slots=True)
+class _Round:
+    """One ``read``: how far it is, and what happened since the clock was last looked at."""
+
+    limit: int
+    wait_s: float
+    quiet_at: float
+    rows: int = 0
+    marked: int = 0
+    gave: bool = False
+    came: bool = False
+    looked: bool = False
+    drained: bool = False
+    over: bool = False
+
+    @property
+    def mark_due(self) -> bool:
+        """Whether the next commit deserves a mark by the number of rows alone."""
+        return self.rows - self.marked >= min(self.limit, _MARK_ROWS)
 
 
 class PostgresSource:
@@ -93,12 +114,9 @@ class PostgresSource:
     # --- reading -----------------------------------------------------------------------------------------
 
     def _read(self, limit: int, wait_s: float) -> Iterator[Item]:
-        decoder, pg = self._decoder, self._pg
-        feed, get = decoder.feed, pg.get_copy_data
-        rows = marked = 0
-        came = looked = False  # something came since the clock was read; the socket was just looked at
-        quiet_at = time.monotonic() + wait_s
-        while True:
+        decoder, now = self._decoder, _Round(limit, wait_s, time.monotonic() + wait_s)
+        feed, get = decoder.feed, self._pg.get_copy_data
+        while not now.over:
             size, data = get(1)
             if size > 0:
                 d = bytes(data)
@@ -106,69 +124,73 @@ class PostgresSource:
                 if d[0] != wire.XLOG_DATA:
                     self._keepalive(d)
                     continue
-                came = True
+                now.came = True
                 full = feed(d)
                 del d  # a value of 50 MB is not held here while it goes out
                 if not full:
                     continue
                 for run in decoder.take():
-                    rows += len(run.rows)
+                    now.gave = True
+                    now.rows += len(run.rows)
                     yield run
                 yield from self._gaps()
-                if rows - marked >= min(limit, _MARK_ROWS) and not decoder.in_transaction:
-                    marked = rows
-                    yield self._mark()
-                    if rows >= limit:
-                        return
-                continue
-            if size < 0:
+                if now.mark_due and not decoder.in_transaction:
+                    yield self._mark(now)
+            elif size == 0:
+                yield from self._pause(now)
+            else:
                 self._ended()
-            now = time.monotonic()
-            if came:
-                came = looked = False
-                self._heard = now
-                quiet_at = now + wait_s
-            if not looked:
-                looked = True
-                pg.consume_input()
-                self._care(now)
-                yield from self._gaps()
-                continue
-            looked = False
-            if self._behind() and now - self._mark_at >= _MARK_S:
-                marked = rows
-                yield self._mark()
-            if now >= quiet_at:
-                yield from self._quiet()
-                return
-            pause = min(quiet_at - now, _MARK_S if self._behind() else _TICK_S)
-            self._poll.poll(max(1, int(pause * 1000)))
 
-    def _quiet(self) -> Iterator[Item]:
+    def _pause(self, now: _Round) -> list[Item]:
+        """Nothing is left in our buffer: look at the clock, then at the socket."""
+        at = time.monotonic()
+        if now.gave:
+            now.quiet_at = at + now.wait_s
+        if now.came:
+            self._heard = at
+            now.drained = False
+        now.gave = now.came = False
+        if at - self._mark_at >= _MARK_S and self._behind():
+            now.gave = True
+            return [self._mark(now)]
+        if at >= now.quiet_at and now.looked:
+            now.over = True
+            return self._quiet(now)
+        if now.drained:
+            pause = min(now.quiet_at - at, _MARK_S if self._behind() else _TICK_S)
+            self._poll.poll(max(1, int(pause * 1000)))
+        now.drained = not now.drained
+        now.looked = True
+        self._pg.consume_input()
+        self._care(at)
+        return list(self._gaps())
+
+    def _quiet(self, now: _Round) -> list[Item]:
         """Nothing came for a while: what waits goes out, the rows of an open transaction too."""
-        yield from self._decoder.take()
+        items: list[Item] = [*self._decoder.take()]
         if self._behind():
-            yield self._mark()
+            items.append(self._mark(now))
         elif (
             not self._writable
             and not self._decoder.in_transaction
             and self._received > self._resume.confirmed
         ):
             # where no heartbeat can be written, the end of the log itself is what we have read up to
-            self._resume = replace(self._resume, confirmed=self._received, overlap="none", accept_gap=False)
-            yield self._resume.mark()
+            self._resume = replace(self._resume, confirmed=self._received, overlap="none")
+            items.append(self._resume.mark())
+        return items
 
     def _behind(self) -> bool:
         return self._decoder.last is not self._marked and not self._decoder.in_transaction
 
-    def _mark(self) -> Mark:
+    def _mark(self, now: _Round) -> Mark:
         last = self._decoder.last
         if last is not None:
-            self._resume = replace(
-                self._resume, last=last, confirmed=last.commit_lsn, overlap="last", accept_gap=False
-            )
+            self._resume = replace(self._resume, last=last, confirmed=last.commit_lsn, overlap="last")
         self._marked = last
         self._mark_at = time.monotonic()
+        now.marked = now.rows
+        now.over = now.over or now.rows >= now.limit
         return self._resume.mark()
 
     def _gaps(self) -> Iterator[TableGap]:
