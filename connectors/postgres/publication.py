@@ -85,7 +85,7 @@ def create_slot(walsender: Connection, config: PostgresConfig) -> int:
 
 
 def advance_slot(side: Connection, config: PostgresConfig) -> int:
-    """Move the slot to the end of the log: it cannot read a time before its publication. Gives where it is."""
+    """Move the slot to the end of the log, past its publication; gives where it is."""
     side.execute(
         "select pg_catalog.pg_replication_slot_advance(%s, pg_catalog.pg_current_wal_lsn())", (config.slot,)
     )
