@@ -14,7 +14,8 @@ from engine.cli.compose import Call
 from engine.errors import Exit, Missing
 from engine.plan import Resolved, as_json, resolve
 from engine.template import editor
-from engine.template.mistakes import Mistaken, count, nearest
+from engine.template.files import SHIPPED
+from engine.template.mistakes import Mistake, Mistaken, count, nearest
 
 PANEL: Final = "Change"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -46,13 +47,19 @@ def lint(
         if as_json:
             show.data({"mistakes": [mistake.as_dict() for mistake in mistaken.mistakes]})
         for mistake in () if as_json else mistaken.mistakes:
-            show.line(str(mistake))
+            show.line(_from_here(chosen, mistake))
         show.note(f"{mistaken.summary} of {chosen}")
         raise typer.Exit(Exit.AUTHOR) from None
     if as_json:
         show.data({"mistakes": []})
     flows, files = count(len(project.flows), "flow"), count(len(project.files), "file")
     show.note(f"{flows} in {files} of {chosen}: no mistakes")
+
+
+def _from_here(folder: Path, mistake: Mistake) -> str:
+    # a terminal opens what it can find: the path from the working directory
+    shipped = mistake.place.path.startswith(SHIPPED)
+    return str(mistake) if shipped or folder == Path() else f"{folder.as_posix()}/{mistake}"
 
 
 def render(

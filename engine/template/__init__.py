@@ -8,7 +8,7 @@ derives nothing that a worker needs: that is ``plan``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +58,9 @@ def load(folder: Path, *, environment: Mapping[str, str], models: Mapping[str, t
     settings = _settings(found.project, root, environment, models, mistakes)
     connectors = {name: c.connector for name, c in settings.connections.items()} if settings else None
     before = len(mistakes)
-    own = _templates(found.templates, mistakes)
+    own = _templates(found.templates, models, mistakes)
     complete = len(mistakes) == before
-    known = {**_templates(found.shipped, mistakes), **own}
+    known = {**_templates(found.shipped, None, mistakes), **own}
     declared = [
         flow
         for kind, document in _documents(found.flows, ("Flow", "FlowSet"), mistakes)
@@ -83,7 +83,7 @@ def load(folder: Path, *, environment: Mapping[str, str], models: Mapping[str, t
 def shipped() -> tuple[Template, ...]:
     """The templates that come with this distribution."""
     mistakes = Mistakes()
-    found = _templates(files.shipped(), mistakes)
+    found = _templates(files.shipped(), None, mistakes)
     if mistakes:
         raise Mistaken(mistakes.sorted(), folder=files.SHIPPED)
     return tuple(found.values())
@@ -129,12 +129,9 @@ def _kind(document: Node, kinds: tuple[str, ...], mistakes: Mistakes) -> str:
         mistakes.add(document.place, Code.MISSING_KEY, '"kind" is missing', f"kind: {_or(kinds)}")
         return ""
     if kind.value not in kinds:
-        name = kind.value if isinstance(kind.value, str) else ""
-        text = f"kind {shown(name)} does not stand here" if name else '"kind" must be text'
-        hint = nearest(name, kinds)
-        mistakes.add(
-            kind.place, Code.WRONG_KIND, text, hint if hint.startswith("did") else f"here: {_or(kinds)}"
-        )
+        text = f'"kind" must be {_or(kinds)} here'
+        hint = nearest(kind.value, kinds) if isinstance(kind.value, str) else ""
+        mistakes.add(kind.place, Code.WRONG_KIND, text, hint if hint.startswith("did") else "")
         return ""
     return str(kind.value)
 
@@ -143,10 +140,12 @@ def _or(kinds: Iterable[str]) -> str:
     return " or ".join(kinds)
 
 
-def _templates(found: Iterable[files.File], mistakes: Mistakes) -> dict[str, Template]:
+def _templates(
+    found: Iterable[files.File], kinds: Collection[str] | None, mistakes: Mistakes
+) -> dict[str, Template]:
     known: dict[str, Template] = {}
     for _, document in _documents(found, ("FlowTemplate",), mistakes):
-        template = flows.template_of(document, mistakes)
+        template = flows.template_of(document, kinds, mistakes)
         if template is None:
             continue
         other = known.setdefault(template.major, template)

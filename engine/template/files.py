@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from engine.template.mistakes import Code, Mistakes, Place
+from engine.template.mistakes import Code, Mistakes, Place, escaped
 from engine.template.nodes import BYTES_MAX
 
 PROJECT_FILE: Final = "ecluse.yaml"
@@ -47,7 +47,7 @@ def gather(folder: Path, mistakes: Mistakes) -> Files:
     """Read the files of a project; whatever is wrong with one is a mistake."""
     root = folder.resolve()
     main = root / PROJECT_FILE
-    if main.is_symlink() or main.exists():
+    if os.path.lexists(main):
         project = File(PROJECT_FILE, _read(main, root, PROJECT_FILE, mistakes))
     else:
         mistakes.add(
@@ -71,36 +71,47 @@ def shipped() -> tuple[File, ...]:
 
 def _walk(folder: Path, root: Path, mistakes: Mistakes, depth: int = 0) -> Iterator[File]:
     if folder.is_symlink():
-        _outside(folder, root, "a linked folder is not followed", mistakes)
+        _refuse(folder, root, Code.OUTSIDE, "a linked folder is not followed", mistakes)
         return
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir()):
-        shown = path.relative_to(root).as_posix()
-        if path.name.startswith("."):
-            continue
-        if path.is_dir() or (path.is_symlink() and not path.exists()):
-            if depth == _DEPTH_MAX:
-                mistakes.add(Place(shown), Code.TOO_DEEP, "folders are nested too deep")
-            else:
-                yield from _walk(path, root, mistakes, depth + 1)
+    for path in _entries(folder, root, mistakes):
+        if path.is_symlink() and not path.is_file():
+            _refuse(path, root, Code.OUTSIDE, "a link to a folder, or to nothing, is not followed", mistakes)
+        elif path.is_dir() and depth == _DEPTH_MAX:
+            _refuse(path, root, Code.TOO_DEEP, "folders are nested too deep", mistakes)
+        elif path.is_dir():
+            yield from _walk(path, root, mistakes, depth + 1)
         elif path.suffix == ".yaml":
+            shown = _shown(path, root)
             yield File(shown, _read(path, root, shown, mistakes))
         elif path.suffix.lower() in {".yml", ".yaml"}:
-            mistakes.add(
-                Place(shown), Code.FILE_NAME, "this file would not be read", "its name must end in .yaml"
-            )
+            _refuse(path, root, Code.FILE_NAME, "this file would not be read: name it .yaml", mistakes)
 
 
-def _outside(path: Path, root: Path, text: str, mistakes: Mistakes) -> None:
-    mistakes.add(Place(path.relative_to(root).as_posix()), Code.OUTSIDE, text, "put the file itself here")
+def _entries(folder: Path, root: Path, mistakes: Mistakes) -> list[Path]:
+    # names with a dot in front belong to editors, and to the way Kubernetes mounts files
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        _refuse(folder, root, Code.UNREADABLE, f"cannot be read: {error.strerror}", mistakes)
+        return []
+
+
+def _shown(path: Path, root: Path) -> str:
+    relative = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    return escaped(relative)
+
+
+def _refuse(path: Path, root: Path, code: Code, text: str, mistakes: Mistakes) -> None:
+    mistakes.add(Place(_shown(path, root)), code, text)
 
 
 def _read(path: Path, root: Path, shown: str, mistakes: Mistakes) -> bytes | None:
-    if not path.resolve().is_relative_to(root):
-        _outside(path, root, "a symbolic link leaves the project", mistakes)
-        return None
     try:
+        if not path.resolve().is_relative_to(root):
+            _refuse(path, root, Code.OUTSIDE, "a symbolic link leaves the project", mistakes)
+            return None
         # without O_NONBLOCK a pipe would hold us for ever
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
@@ -110,4 +121,6 @@ def _read(path: Path, root: Path, shown: str, mistakes: Mistakes) -> bytes | Non
             return file.read(BYTES_MAX + 1)
     except OSError as error:
         mistakes.add(Place(shown), Code.UNREADABLE, f"cannot be read: {error.strerror}")
-        return None
+    except RuntimeError:  # how Path.resolve says that links go round in a circle
+        mistakes.add(Place(shown), Code.UNREADABLE, "cannot be read: a symbolic link leads to itself")
+    return None

@@ -7,15 +7,15 @@ sink table, settings of a shared topic) are told with both places.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from engine.template import grammar
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
-from engine.template.nodes import Hole, Node
+from engine.template.nodes import HOLE, Node
 from engine.template.params import Param, bind, declared
 from engine.template.reader import Reader
-from engine.template.tokens import fill, names
+from engine.template.tokens import fill, has_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,11 @@ class Flow:
     body: Node
 
 
-def template_of(document: Node, mistakes: Mistakes) -> Template | None:
-    """A FlowTemplate document as a template; None when mistakes are in it."""
+def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistakes) -> Template | None:
+    """A FlowTemplate document as a template; None when mistakes are in it.
+
+    ``kinds`` are the connectors there are; None: not known here, and not asked for.
+    """
     before = len(mistakes)
     read = Reader(mistakes).read(grammar.TEMPLATE_KIND, document, "the template")
     if read is None:
@@ -66,6 +69,11 @@ def template_of(document: Node, mistakes: Mistakes) -> Template | None:
     params = declared(read["spec"]["params"], mistakes)
     flow = read["spec"]["flow"]
     _tokens_known(flow, params, mistakes)
+    named = [param.connector_named for param in params.values() if param.connector_named]
+    for kind in (*named, flow["source"]["type"]):
+        if kinds is not None and not has_token(kind.text) and kind.text not in kinds:
+            text = f"{shown(kind.text)} is no connector"
+            mistakes.add(kind.place, Code.UNKNOWN_CONNECTOR, text, nearest(kind.text, kinds))
     if len(mistakes) > before:
         return None
     metadata = read["metadata"]
@@ -82,15 +90,12 @@ def template_of(document: Node, mistakes: Mistakes) -> Template | None:
 
 
 def _tokens_known(flow: Node, params: Mapping[str, Param], mistakes: Mistakes) -> None:
+    # filled with holes: what cannot be resolved is told, and nothing else
+    hole = Node(flow.place, HOLE)
+    scopes = {"param": dict.fromkeys(params, hole), "source": dict.fromkeys(("schema", "table"), hole)}
     for part, node in flow.items.items():
-        for namespace, name, place in names(node):
-            known: Iterable[str] = params if namespace == "param" else ("schema", "table")
-            if namespace == "source" and part == "source":
-                text = "the source cannot be written with what is derived from it"
-                mistakes.add(place, Code.UNRESOLVED_TOKEN, text)
-            elif namespace in ("param", "source") and name not in known:
-                text = f"nothing is named ${{{namespace}.{name}}}"
-                mistakes.add(place, Code.UNRESOLVED_TOKEN, text, nearest(name, known))
+        known = {"param": scopes["param"]} if part == "source" else scopes
+        fill(node, known, mistakes)
 
 
 def declared_flows(document: Node, kind: str, mistakes: Mistakes) -> Iterator[Declared]:
@@ -119,7 +124,19 @@ def expand(
     flow: Declared, template: Template, *, connectors: Mapping[str, str] | None, mistakes: Mistakes
 ) -> Flow | None:
     """One flow from its template; None when mistakes are in it."""
-    before = len(mistakes)
+    own = Mistakes()
+    made = _expand(flow, template, connectors, own)
+    for mistake in own.sorted():
+        # a value from the template may be wrong for this flow only: say for which
+        elsewhere = mistake.place.path != flow.name.place.path
+        about = f", in flow {flow.name.text} at {flow.name.place}" if elsewhere else ""
+        mistakes.add(mistake.place, mistake.code, mistake.text + about, mistake.hint)
+    return made if not own else None
+
+
+def _expand(
+    flow: Declared, template: Template, connectors: Mapping[str, str] | None, mistakes: Mistakes
+) -> Flow | None:
     bound = bind(template.params, flow.given, connectors=connectors, at=flow.name.place, mistakes=mistakes)
     source = fill(template.flow["source"], {"param": bound}, mistakes)
     scopes = {"param": bound, "source": _source_scope(source)}
@@ -128,10 +145,10 @@ def expand(
         for key, node in template.flow.items.items()
     }
     body = Reader(mistakes).read(grammar.FLOW, Node(template.flow.place, parts, template.flow.keys), "flow")
-    if body is None or len(mistakes) > before:
+    if body is None:
         return None
-    if connectors is not None and not _connected(body["source"], connectors, mistakes):
-        return None
+    if connectors is not None:
+        _connected(body["source"], connectors, mistakes)
     named = Node(flow.template.place, f"{template.name}@{template.version}")
     return Flow(flow.name, flow.group, flow.owner, named, body)
 
@@ -139,13 +156,13 @@ def expand(
 def _source_scope(source: Node) -> dict[str, Node]:
     table = source.get("table")
     if table is None or not isinstance(table.value, str) or table.value.count(".") != 1:
-        hole = Node(source.place, Hole())
+        hole = Node(source.place, HOLE)
         return {"schema": hole, "table": hole}
     schema, name = table.value.split(".")
     return {"schema": Node(table.place, schema), "table": Node(table.place, name)}
 
 
-def _connected(source: Node, connectors: Mapping[str, str], mistakes: Mistakes) -> bool:
+def _connected(source: Node, connectors: Mapping[str, str], mistakes: Mistakes) -> None:
     name, kind = source["connection"], source["type"]
     known = connectors.get(name.text)
     if known is None:
@@ -154,7 +171,6 @@ def _connected(source: Node, connectors: Mapping[str, str], mistakes: Mistakes) 
     elif known != kind.text:
         text = f"connection {shown(name.text)} is of type {known}, not {kind.text}"
         mistakes.add(name.place, Code.UNKNOWN_CONNECTION, text)
-    return known == kind.text
 
 
 def collide(flows: Iterable[Flow], mistakes: Mistakes) -> None:

@@ -38,7 +38,7 @@ from engine.template.shapes import (
 API_VERSION: Final = "ecluse/v1"
 SUPPORTED: Final = (API_VERSION,)
 
-NAME: Final = Text("a-z, 0-9 and _, beginning with a letter, at most 63", r"[a-z][a-z0-9_]{0,62}")
+NAME: Final = Text("a name (a-z, 0-9 and _, first a letter, at most 63)", r"[a-z][a-z0-9_]{0,62}")
 TABLE: Final = Text("schema.table", r"[^.]+\.[^.]+", high=200)
 TEMPLATE: Final = Text("name@major, such as postgres_table@1", r"[a-z][a-z0-9_]{0,62}@(0|[1-9][0-9]{0,5})")
 VERSION: Final = Text(

@@ -38,7 +38,6 @@ class Code(StrEnum):
     OUTSIDE = "template.outside"  # a symbolic link that leaves the project
     FILE_NAME = "template.file-name"
     WRONG_KIND = "template.wrong-kind"
-    WRONG_VERSION = "template.wrong-version"
     UNKNOWN_KEY = "template.unknown-key"
     MISSING_KEY = "template.missing-key"
     LATER = "template.later"  # known, and not honoured by this version
@@ -101,20 +100,20 @@ class Mistake:
 
 @dataclass(slots=True)
 class Mistakes:
-    """The mistakes found so far; one place is blamed once for one thing."""
+    """The mistakes found so far, each told once."""
 
-    found: dict[tuple[Place, Code], Mistake] = field(default_factory=dict)
+    found: dict[Mistake, None] = field(default_factory=dict)
 
     def add(self, place: Place, code: Code, text: str, hint: str = "") -> None:
         """Write one down."""
-        self.found.setdefault((place, code), Mistake(place, code, text, hint))
+        self.found[Mistake(place, code, text, hint)] = None
 
     def __len__(self) -> int:
         return len(self.found)
 
     def sorted(self) -> tuple[Mistake, ...]:
         """All of them, in the order of the files and lines."""
-        return tuple(sorted(self.found.values()))
+        return tuple(sorted(self.found))
 
 
 class Mistaken(TemplateInvalid):
@@ -128,7 +127,7 @@ class Mistaken(TemplateInvalid):
         super().__init__(
             self.summary + lines,
             where=folder,
-            hint="mend them, then: ecluse lint",
+            hint=f"mend them, then: ecluse lint {folder}".removesuffix(" ."),
         )
 
 
@@ -161,7 +160,12 @@ def shown(name: str) -> str:
     ('"port"', '"a\\x1b[2J"')
     """
     cut = name if len(name) <= _SHOWN_MAX else name[: _SHOWN_MAX - 1] + "…"
-    return '"' + "".join(c if printable(c) else c.encode("unicode_escape").decode() for c in cut) + '"'
+    return f'"{escaped(cut)}"'
+
+
+def escaped(text: str) -> str:
+    """Text whose unprintable characters are spelled out."""
+    return "".join(c if printable(c) else c.encode("unicode_escape").decode() for c in text)
 
 
 def printable(text: str) -> bool:

@@ -3,7 +3,7 @@
 Rule: less YAML than YAML allows, so that a file means what it looks like. Aliases, anchors, tags, merge
 keys, directives and duplicate keys are refused; scalars are those of YAML 1.2 that JSON has too (``NO``,
 ``on``, ``12:30``, ``010`` and ``0x1f`` are text). The text is read as a stream of events with an own stack:
-nothing here recurses, and limits on bytes and depth act before a tree exists. This room knows no keys.
+nothing recurses, and limits on bytes, depth and number act before a tree exists. This room knows no keys.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from engine.template.mistakes import Code, Mistakes, Place, shown
 
 BYTES_MAX: Final = 1_000_000
 DEPTH_MAX: Final = 50
+EVENTS_MAX: Final = 100_000
 _MISTAKES_MAX: Final = 50  # per file: after that, nobody reads them
 
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -35,7 +36,8 @@ _BOOLEANS: Final = {
     "FALSE": False,
 }
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_QUOTED: Final = re.compile(r"""'(?!<)[^']{2,}'|"[^"]{2,}\"""")
+# libyaml reads a megabyte in a second or two, the parser in Python in half a minute
+_NATIVE: Final = hasattr(yaml, "CSafeLoader")
 
 
 class Hole:
@@ -131,7 +133,9 @@ def documents(raw: bytes, path: str, mistakes: Mistakes) -> list[Node] | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path, 1, 1)
-        mistakes.add(place, Code.SYNTAX, _without_values(error.problem or "not YAML"))
+        problem = _problem(error)
+        hint = "a text that holds { } [ ] , or ${…} goes in quotes there" if "',' or" in problem else ""
+        mistakes.add(place, Code.SYNTAX, problem, hint)
         return None
     except (yaml.YAMLError, ValueError, OverflowError):
         mistakes.add(builder.last, Code.SYNTAX, "an escape or a character that YAML does not have")
@@ -140,12 +144,12 @@ def documents(raw: bytes, path: str, mistakes: Mistakes) -> list[Node] | None:
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
-    return yaml.parse(text, Loader=yaml.SafeLoader)
+    return yaml.parse(text, Loader=yaml.CSafeLoader if _NATIVE else yaml.SafeLoader)
 
 
-def _without_values(problem: str) -> str:
-    # the parser quotes the text it stumbles over, which may be a password (I8)
-    return _QUOTED.sub("…", problem)
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    # libyaml's texts are constant; those of the parser in Python quote the file, maybe a password (I8)
+    return error.problem if _NATIVE and error.problem else "this is not YAML"
 
 
 def _decoded(raw: bytes, path: str, mistakes: Mistakes) -> str | None:
@@ -193,37 +197,46 @@ class _Builder:
         self._path = path
         self._mistakes = mistakes
         self._enough = len(mistakes) + _MISTAKES_MAX
+        self._events = 0
         self._stack: list[_Open] = []
 
     def take(self, event: yaml.Event) -> bool:
         """Take one event; False: stop reading this file."""
         mark = event.start_mark
         self.last = place = Place(self._path, mark.line + 1, mark.column + 1) if mark else self.last
-        self._refuse_extras(event, place)
         match event:
-            case yaml.AliasEvent():
-                self._mistakes.add(place, Code.ALIAS, "aliases are not allowed: write the value out")
-                self._put(Node(place, HOLE))
             case yaml.ScalarEvent():
-                plain = event.style is None and event.tag is None
+                self._refuse_extras(event, place)
+                plain = not event.style and event.tag is None
                 self._put(Node(place, scalar_of(event.value) if plain else event.value))
-            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+            case yaml.CollectionStartEvent():
+                self._refuse_extras(event, place)
                 if len(self._stack) == DEPTH_MAX:
                     self._mistakes.add(place, Code.TOO_DEEP, f"nested more than {DEPTH_MAX} levels deep")
                     return False
                 self._stack.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
-            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+            case yaml.CollectionEndEvent():
                 self._put(self._stack.pop().closed())
-            case _:  # the ends of streams and documents
+            case yaml.AliasEvent():
+                self._mistakes.add(place, Code.ALIAS, "aliases are not allowed: write the value out")
+                self._put(Node(place, HOLE))
+            case yaml.DocumentStartEvent() if event.version or event.tags:
+                self._mistakes.add(place, Code.DIRECTIVE, "directives (%) are not allowed")
+            case _:  # the begins and ends of streams and documents
                 pass
-        return len(self._mistakes) < self._enough
+        return len(self._mistakes) < self._enough and self._counted(place)
 
-    def _refuse_extras(self, event: yaml.Event, place: Place) -> None:
-        if isinstance(event, yaml.DocumentStartEvent) and (event.version or event.tags):
-            self._mistakes.add(place, Code.DIRECTIVE, "directives (%) are not allowed")
-        if isinstance(event, yaml.NodeEvent) and event.anchor and not isinstance(event, yaml.AliasEvent):
+    def _counted(self, place: Place) -> bool:
+        self._events += 1
+        if self._events <= EVENTS_MAX:
+            return True
+        self._mistakes.add(place, Code.TOO_LARGE, f"the file holds more than {EVENTS_MAX} values")
+        return False
+
+    def _refuse_extras(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, place: Place) -> None:
+        if event.anchor:
             self._mistakes.add(place, Code.ALIAS, "anchors are not allowed: write the value out")
-        if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None:
+        if event.tag is not None:
             self._mistakes.add(place, Code.TAG, "tags (!) are not allowed: quote a text that begins with !")
 
     def _put(self, node: Node) -> None:

@@ -20,13 +20,13 @@ from engine.template.tokens import fill
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A declared parameter; ``connector`` is set when it names a connection of that connector."""
+    """A declared parameter; ``connector_named`` is set when it names a connection of that connector."""
 
     name: str
     place: Place
     shape: Shape
     default: Node | None
-    connector: str = ""
+    connector_named: Node | None = None
 
 
 def declared(params: Node, mistakes: Mistakes) -> dict[str, Param]:
@@ -46,7 +46,7 @@ def declared(params: Node, mistakes: Mistakes) -> dict[str, Param]:
         default = default and fill(default, {}, mistakes)
         if default is not None and Reader(mistakes).read(shape, default, name) is None:
             default = Node(default.place, HOLE)
-        connector = node["of"].text if node["type"].value == "connection" else ""
+        connector = node["of"] if node["type"].value == "connection" else None
         found[name] = Param(name, place, shape, default, connector)
     return found
 
@@ -130,8 +130,8 @@ def _bound_value(
         return Node(at, HOLE)
     if Reader(mistakes).read(param.shape, node, param.name) is None:
         return Node(node.place, HOLE)
-    if param.connector and connectors is not None:
-        return _connection(node, param.connector, connectors, mistakes)
+    if param.connector_named and connectors is not None:
+        return _connection(node, param.connector_named.text, connectors, mistakes)
     return node
 
 

@@ -161,6 +161,7 @@ def _validated(
         for problem in error.errors(include_input=False, include_url=False, include_context=False):
             name = str(problem["loc"][0]) if problem["loc"] else ""
             blamed = written.get(name, node)
-            text = problem["msg"].removeprefix("Value error, ")
-            mistakes.add(blamed.place, Code.BAD_VALUE, f"{shown(name)}: {text}" if name else text)
+            text = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
+            key = grammar.written(name, model.model_fields[name])[0] if name in model.model_fields else ""
+            mistakes.add(blamed.place, Code.BAD_VALUE, f"{shown(key)} {text}" if key else text)
         return {}

@@ -42,7 +42,7 @@ from engine.template.tokens import has_token
 _MEASURE: Final = re.compile(r"([0-9]{1,12})([A-Za-z]{1,3})")
 _A_DURATION: Final = "a duration such as 500ms, 10s, 5m, 2h or 30d"
 _A_SIZE: Final = "a size such as 64KiB or 8MiB"
-_CREDENTIALS: Final = re.compile(r"//[^/\s]*@")
+_CREDENTIALS: Final = re.compile(r"//[^/\s]*@|[^/\s]+:[^/\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,7 @@ class Reader:
                 self.mistakes.add(
                     node.keys[key],
                     Code.BAD_NAME,
-                    f"{shown(key)} is not a name",
-                    f"a name is {shape.key.what}",
+                    f"{shown(key)} is not {shape.key.what}",
                 )
                 continue
             if (read := self.read(shape.of, item, key)) is not None:
@@ -177,7 +176,7 @@ class Reader:
             return self._no(
                 chosen,
                 shape.unknown,
-                f"{shown(chosen.value)} is no {shape.what}",
+                f"{shown(shape.by)} names no {shape.what}",
                 nearest(chosen.value, shape.of),
             )
         return self._fields(shape.of[chosen.value], node, name)
@@ -228,15 +227,15 @@ class Reader:
         return Node(node.place, value)
 
     def _choice(self, shape: Choice, node: Node, name: str) -> Node | None:
-        listed = ", ".join(shape.values)
+        listed = f"one of {', '.join(shape.values)}" if len(shape.values) > 1 else shape.values[0]
         if not isinstance(node.value, str):
-            return self._wrong(node, name, f"one of {listed}")
+            return self._wrong(node, name, listed)
         if node.value in shape.later:
             return self._no(node, Code.LATER, shape.later[node.value])
         if node.value not in shape.values:
             near = nearest(node.value, shape.values)
             hint = near if near.startswith("did") else ""
-            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be one of {listed}", hint)
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be {listed}", hint)
         return node
 
     def _measure(self, shape: Duration | Size, node: Node, name: str) -> Node | None:
@@ -270,8 +269,10 @@ def _kind(node: Node) -> str:
             return "text"
         case bool():
             return "true or false"
-        case int() | float():
-            return "a number"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number with a point"
         case tuple():
             return "a list"
         case Mapping():

@@ -34,20 +34,6 @@ def has_token(text: str) -> bool:
     return any(found[0] != "$$" for found in _DOLLAR.finditer(text))
 
 
-def names(node: Node) -> list[tuple[str, str, Place]]:
-    """Every well-formed token below a node: namespace, name, place."""
-    match node.value:
-        case str(text):
-            parsed = [_NAME.fullmatch(found[1] or "") for found in _DOLLAR.finditer(text)]
-            return [(name[1], name[2], node.place) for name in parsed if name]
-        case tuple() as nodes:
-            return [name for item in nodes for name in names(item)]
-        case Mapping() as nodes:
-            return [name for item in nodes.values() for name in names(item)]
-        case _:
-            return []
-
-
 def fill(node: Node, scopes: Scopes, mistakes: Mistakes) -> Node:
     """The tree with every token resolved; a token that cannot be is a mistake and leaves a hole."""
     match node.value:
@@ -70,7 +56,8 @@ def _fill_text(node: Node, text: str, scopes: Scopes, mistakes: Mistakes) -> Nod
     only = _DOLLAR.fullmatch(text)
     if only and only[0] != "$$":
         return _resolve(node, only, scopes, mistakes)
-    parts, end, loose = [], 0, False
+    parts: list[str] = []
+    end, loose, whole = 0, False, True
     for found in _DOLLAR.finditer(text):
         parts.append(text[end : found.start()])
         end = found.end()
@@ -79,10 +66,11 @@ def _fill_text(node: Node, text: str, scopes: Scopes, mistakes: Mistakes) -> Nod
             continue
         value = _resolve(node, found, scopes, mistakes)
         piece = _as_text(value, node, mistakes)
-        if piece is None:
-            return Node(node.place, HOLE)
+        whole = whole and piece is not None
         loose = loose or value.loose
-        parts.append(piece)
+        parts.append(piece or "")
+    if not whole:
+        return Node(node.place, HOLE)
     return Node(node.place, "".join(parts) + text[end:], loose=loose)
 
 
