@@ -1,0 +1,180 @@
+"""The gap check over facts alone, the mark that it reads, and what a connection may be told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from connectors.postgres import gap, resume
+from connectors.postgres.config import PostgresConfig
+from connectors.postgres.decode import Transaction
+from connectors.postgres.facts import Prints, Server, Slot
+from connectors.postgres.gap import of_capture, of_overlap, of_publication, of_slot, of_table, of_tables
+from connectors.postgres.provision import provision
+from connectors.postgres.resume import Resume
+from engine.errors import ContractBroken, GapSuspected, SlotLost, SlotMissing
+from engine.source import STREAM, Mark, TableSpec
+
+CONFIG = PostgresConfig(
+    host="db.example.org", database="shop", user="ecluse", slot="ecluse_postal_shop",
+    publication="ecluse_postal_shop", project="postal", connection="shop", password=SecretStr("hush"),
+)  # fmt: skip
+LAST = Transaction(commit_lsn=1000, end_lsn=1048, xid=7, commit_us=99, changes=3)
+TABLE = {
+    "oid": "16400", "published": "16500:700", "filter": "", "columns": "", "identity": "d", "key": "id",
+    "relfilenode": "16400", "attributes": "abc", "leaves": "",
+}  # fmt: skip
+WAS = Resume(
+    slot="ecluse_postal_shop", publication="ecluse_postal_shop", system_id="42", timeline=1, era=2,
+    confirmed=1000, checked=900, last=LAST, overlap="last",
+    publication_print={"oid": "1", "insert": "true"}, table_prints={"public.t": TABLE},
+)  # fmt: skip
+SERVER = Server("42", 1, 5000, 160010)
+SLOT = Slot("pgoutput", "logical", "shop", False, False, None, "reserved", "", 1000, 800)  # noqa: FBT003
+
+
+def found(server: Server = SERVER, slot: Slot | None = SLOT) -> list[type[Exception]]:
+    return [trouble.kind for trouble in of_capture(CONFIG, WAS, server, slot)]
+
+
+def test_a_source_as_the_mark_left_it_has_no_gap() -> None:
+    assert found() == []
+    assert found(slot=replace(SLOT, confirmed=10)) == [], "a server may forget the newest confirmation"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"plugin": "test_decoding"}, GapSuspected),
+        ({"kind": "physical"}, GapSuspected),
+        ({"database": "other"}, GapSuspected),
+        ({"temporary": True}, GapSuspected),
+        ({"two_phase": True}, GapSuspected),
+        ({"wal_status": "lost"}, SlotLost),
+        ({"invalid": "idle_timeout"}, SlotLost),
+        ({"confirmed": 1001}, GapSuspected),
+    ],
+)
+def test_a_slot_that_is_not_as_it_was_stops_the_capture(
+    change: dict[str, Any], kind: type[Exception]
+) -> None:
+    assert found(slot=replace(SLOT, **change)) == [kind]
+
+
+def test_a_slot_that_is_gone_has_its_own_name() -> None:
+    assert found(slot=None) == [SlotMissing]
+
+
+@pytest.mark.parametrize(
+    ("server", "gaps"),
+    [
+        (Server("43", 1, 5000, 160010), 1),
+        (Server("42", 1, 1047, 160010), 1),
+        (Server("42", 2, 5000, 160010, ((1, 1048),)), 0),
+        (Server("42", 2, 5000, 160010, ((1, 1047),)), 1),
+        (Server("42", 3, 5000, 160010, ((1, 2000), (2, 1040))), 1),
+        (Server("42", 3, 5000, 160010, ((1, 2000), (2, 3000))), 0),
+        (Server("42", 3, 5000, 160010, ((2, 3000),)), 1),
+    ],
+    ids=["another", "back", "clean switch", "switch behind", "second behind", "two clean", "stranger"],
+)
+def test_a_server_with_another_history_stops_the_capture(server: Server, gaps: int) -> None:
+    assert len(found(server)) == gaps
+
+
+def test_an_older_timeline_stops_the_capture() -> None:
+    was = replace(WAS, timeline=2)
+    assert [t.kind for t in of_capture(CONFIG, was, SERVER, SLOT)] == [GapSuspected]
+
+
+def test_a_publication_that_changed_stops_the_capture() -> None:
+    assert list(of_publication(CONFIG, WAS.publication_print, WAS.publication_print)) == []
+    assert len(list(of_publication(CONFIG, WAS.publication_print, None))) == 1
+    (trouble,) = of_publication(CONFIG, WAS.publication_print, {"oid": "1", "insert": "false"})
+    assert "insert" in trouble.what
+
+
+@pytest.mark.parametrize("what", ["oid", "published", "filter", "columns", "identity", "key", "leaves"])
+def test_a_table_that_changed_unsaid_may_have_a_gap(what: str) -> None:
+    assert of_table(TABLE, {**TABLE, what: "other"})
+
+
+def test_a_table_whose_file_moved_alone_was_truncated_or_vacuumed() -> None:
+    assert of_table(TABLE, {**TABLE, "relfilenode": "2"}) == ""
+    assert of_table(TABLE, {**TABLE, "attributes": "def"}) == "", "the stream tells of columns"
+    assert "rewritten" in of_table(TABLE, {**TABLE, "attributes": "def", "relfilenode": "2"})
+
+
+def test_only_the_table_that_changed_is_told() -> None:
+    wanted = [("public", "t"), ("public", "new"), ("public", "back")]
+    was = replace(WAS, left={"public.back": 400})
+    now = Prints(2000, {}, {"public.t": TABLE, "public.back": TABLE})
+    assert [(g.table, g.era, g.major) for g in of_tables(was, now, wanted)] == [("back", 2, 400)]
+    gone = Prints(2000, {}, {})
+    assert [(g.table, g.major) for g in of_tables(WAS, gone, [("public", "t")])] == [("t", 900)]
+
+
+def test_the_overlap_compares_everything_that_tells_transactions_apart() -> None:
+    assert of_overlap(LAST, LAST) == ""
+    for name in LAST._fields:
+        assert name in of_overlap(LAST, LAST._replace(**{name: 5}))
+
+
+def test_a_stop_says_all_findings_the_position_and_the_way_out() -> None:
+    troubles = list(of_slot(CONFIG, replace(SLOT, wal_status="lost")))
+    error = gap.stop(CONFIG, WAS, troubles)
+    assert isinstance(error, SlotLost)
+    assert "0/3E8" in error.what
+    assert "era 2" in error.what
+    assert "pg_drop_replication_slot" in error.hint
+    assert error.hint.endswith("ecluse resolve shop --accept-gap")
+    assert "hush" not in f"{error.as_dict()}"
+
+
+def test_a_mark_says_what_a_start_has_to_know() -> None:
+    mark = WAS.mark()
+    assert mark.at == {STREAM: 1000}
+    assert (mark.era, mark.committed_us) == (2, 99)
+    assert resume.load(mark) == WAS
+    assert resume.confirmed_of(mark) == 1000
+
+
+def test_a_first_mark_covers_everything_before_the_slot() -> None:
+    first = replace(WAS, last=None, overlap="none", confirmed=1000)
+    assert first.mark().at == {STREAM: 999}
+    assert replace(WAS, overlap="none", confirmed=2000).mark().at == {STREAM: 1999}
+
+
+def test_an_accepted_gap_is_one_field_of_the_mark() -> None:
+    mark = WAS.mark()
+    accepted = resume.load(mark._replace(resume=resume.accepting(mark.resume)))
+    assert accepted == replace(WAS, accept_gap=True)
+    assert "accept_gap" not in json.loads(mark.resume)
+
+
+@pytest.mark.parametrize("said", [b"", b"{}", b'{"version": 9}', b"[]"])
+def test_a_mark_that_cannot_be_read_is_named(said: bytes) -> None:
+    with pytest.raises(ContractBroken):
+        resume.load(Mark({STREAM: 1}, said))
+
+
+def test_a_connection_is_told_what_it_cannot_work_out() -> None:
+    assert CONFIG.tls == "verify-full"
+    assert CONFIG.model_copy(update={"host": "127.0.0.1"}).tls == "prefer"
+    assert CONFIG.model_copy(update={"host": "localhost", "sslmode": "require"}).tls == "require"
+    assert "hush" not in f"{CONFIG!r} {CONFIG.where}"
+    for wrong in ({"hots": "x"}, {"port": 0}, {"port": "5432"}, {"host": "a,b"}, {"heartbeat_s": 0.0}):
+        with pytest.raises(ValidationError):
+            PostgresConfig.model_validate({"host": "h", "database": "d", "user": "u"} | wrong)
+
+
+def test_the_statements_for_a_dba_are_quoted_and_locked() -> None:
+    said = provision(CONFIG, [TableSpec("shop.odd", "public", 'od"d'), TableSpec("shop.t", "public", "t")])
+    text = ";\n".join(said)
+    assert '"public"."od""d", "public"."t" IN SHARE ROW EXCLUSIVE MODE' in text
+    assert text.index("CREATE PUBLICATION") < text.index("pg_create_logical_replication_slot")
+    assert "hush" not in text
