@@ -42,8 +42,8 @@ class Registry(Protocol):
         """The id of a schema, registered where it has not been."""
         ...
 
-    def schema(self, id_: int) -> str:
-        """The schema that an id stands for, as JSON text."""
+    def schema(self, schema_id: int) -> str | None:
+        """The schema that an id stands for, as JSON text; None when the registry says that there is none."""
         ...
 
 
@@ -67,14 +67,14 @@ class HttpRegistry:
             self._texts[known.id] = text
         return known
 
-    def schema(self, id_: int) -> str:
-        """The schema that an id stands for; RegistryRefused when no schema has it."""
-        if id_ not in self._texts:
-            status, answer = self._call("GET", f"/schemas/ids/{id_}")
+    def schema(self, schema_id: int) -> str | None:
+        """The schema that an id stands for; None when the registry answers that no schema has it."""
+        if schema_id not in self._texts:
+            status, answer = self._call("GET", f"/schemas/ids/{schema_id}")
             if status == _NOT_FOUND:
-                raise RegistryRefused(f"no schema has the id {id_}", where=self._where)
-            self._texts[id_] = str(_answered(status, answer, self._where)["schema"])
-        return self._texts[id_]
+                return None
+            self._texts[schema_id] = str(_answered(status, answer, self._where)["schema"])
+        return self._texts[schema_id]
 
     def _registered(self, topic: str, part: Part, text: str) -> Registered:
         for epoch in range(1, _EPOCHS_MAX + 1):

@@ -62,18 +62,22 @@ def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
         doors.meters.failed(error.code)
         doors.log.warning("waiting", **error.as_dict(), failures=failures, wait_s=round(wait_s, 2))
 
-    return attempt(lambda progress: _once(capture, doors, progress), doors.policy, doors.clock, failed)
+    taken: list[int] = []  # the epochs that this process wrote under
+    return attempt(lambda progress: _once(capture, doors, progress, taken), doors.policy, doors.clock, failed)
 
 
-def _once(capture: CapturePlan, doors: Doors, progress: Progress) -> None:
+def _once(capture: CapturePlan, doors: Doors, progress: Progress, taken: list[int]) -> None:
     topic = doors.topic()
     try:
         marks = Marks(topic, doors.project, lambda: _iso(doors.clock.wall()))
         marks.prepare(min(plan.replication for plan in capture.topics.values()))
         topic.prepare(list(capture.topics.values()))
+        if taken:
+            marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
         found = marks.find(capture.name)
         with doors.open(found.mark) as source:
             writer = marks.take(capture.name, found)
+            taken.append(writer)
             doors.meters.writer.set(writer)
             doors.log.info("capturing", writer=writer, **_started(found))
             pump = _Pump(

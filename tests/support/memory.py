@@ -37,9 +37,9 @@ class MemoryRegistry:
             self.texts.append(text)
         return Registered(1, self.texts.index(text) + 1)
 
-    def schema(self, id_: int) -> str:
+    def schema(self, schema_id: int) -> str:
         """The schema behind an id."""
-        return self.texts[id_ - 1]
+        return self.texts[schema_id - 1]
 
 
 @dataclass

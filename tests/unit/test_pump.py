@@ -214,6 +214,29 @@ def test_an_error_that_may_pass_is_waited_out_and_the_rows_come_again_under_a_ne
     assert bench.log.facts("waiting")[0]["code"] == "source.unreachable"
 
 
+def test_a_writer_that_was_replaced_while_it_waited_does_not_take_the_source_back() -> None:
+    world = Scripted([tx(100, 1), SourceUnreachable("cut"), tx(200, 2)])
+    bench = Bench(world.open)
+    newer = Mark({STREAM: 150}, b"{}", 0, 0)
+
+    @contextmanager
+    def open_(mark: Mark | None) -> Iterator[Any]:
+        with world.open(mark) as source:
+            yield source
+        raise AssertionError("the source came to its end")
+
+    def at(point: str) -> None:
+        if point == "capture.after-confirm":
+            marks(bench).send("shop", 2, newer)
+            bench.topic.flush()
+
+    bench.open, bench.at = open_, at
+    end = run(bench.capture, bench.doors)
+    assert isinstance(end, Parked)
+    assert isinstance(end.error, CaptureFenced)
+    assert len(world.opened) == 1
+
+
 def test_an_error_for_a_person_stops_at_once() -> None:
     world = Scripted([tx(100, 1), SourceRefused("no")])
     bench = Bench(world.open)

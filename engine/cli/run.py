@@ -1,0 +1,181 @@
+"""Verbs that run a worker: capture (source → topic) and landing (topic → table).
+
+Rule: this is where a worker's doors are put together, and nothing else: the work is in ``pump`` and
+``lake``. A worker ends at a mark (or a batch) when it is told to, and with the code of what stopped it.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+import typer
+
+from engine import plugins
+from engine.cli import compose, places, telling
+from engine.cli.compose import Call
+from engine.errors import CODES, Missing, SourceUnready
+from engine.plan import CapturePlan, ProjectPlan
+from engine.source import AnyConnector, Finding, Mark, Source, TableSpec
+from engine.supervise import Clock, Parked, Policy
+from engine.template.mistakes import nearest
+
+PANEL: Final = "Run"
+_FIRST_S, _MOST_S, _GIVE_UP_S = 0.5, 15.0, 900.0
+_YOUNG_OBJECTS: Final = 20_000  # rows are many and short-lived: looking for cycles in them finds none
+
+At = Callable[[str], None]
+
+
+def add(app: typer.Typer) -> None:
+    """Put these verbs into the application."""
+    workers = typer.Typer(no_args_is_help=True, help="Run one worker in the foreground.")
+    workers.command("capture")(capture)
+    app.add_typer(workers, name="run", rich_help_panel=PANEL)
+
+
+def capture(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The connection to capture.")],
+    metrics_port: Annotated[
+        int, typer.Option(metavar="PORT", help="Show metrics at http://127.0.0.1:PORT/metrics.")
+    ] = 0,
+) -> None:
+    """Read a source's changes into topics, until told to stop (SIGTERM ends at the next mark)."""
+    run_capture(context.obj, name, metrics_port=metrics_port)
+
+
+def no_point(_: str) -> None:
+    """A named point that nobody watches."""
+
+
+@contextmanager
+def told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process."""
+    stop = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def told(number: int, _: Any) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, told) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def clock_of(stop: threading.Event) -> Clock:
+    """The machine's clock, and a wait that ends when told to stop."""
+    return Clock(time.monotonic, time.time, stop.wait, stop.is_set)
+
+
+def policy() -> Policy:
+    """How a worker waits out what may pass."""
+    return Policy(_FIRST_S, _MOST_S, _GIVE_UP_S, random.random)
+
+
+# --- capture ---------------------------------------------------------------------------------------------
+
+
+def run_capture(call: Call, name: str, *, at: At = no_point, metrics_port: int = 0) -> None:
+    """Run a capture until told to stop; raises what stopped it otherwise."""
+    from prometheus_client import CollectorRegistry
+
+    from engine import metrics, pump
+    from engine.registry import HttpRegistry
+    from engine.topic import KafkaTopic
+
+    plan = compose.build(call)
+    wanted = _wanted(plan, name)
+    where = places.find(call, plan)
+    log = telling.worker_log(capture=name)
+    numbers = CollectorRegistry()
+    if metrics_port:
+        metrics.serve(metrics_port, numbers)
+    opening = _Opening(call, wanted, plugins.load()[wanted.connector], log)
+    row_bytes_max = max(topic.row_bytes_max for topic in wanted.topics.values())
+    with told_to_stop() as stop:
+        doors = pump.Doors(
+            project=plan.name,
+            open=opening,
+            topic=lambda: KafkaTopic(
+                where.kafka, queue_bytes_max=wanted.queue_bytes_max, row_bytes_max=row_bytes_max
+            ),
+            registry=HttpRegistry(where.registry),
+            clock=clock_of(stop),
+            policy=policy(),
+            meters=metrics.CaptureMeters(name, numbers),
+            log=log,
+            at=at,
+        )
+        gc.set_threshold(_YOUNG_OBJECTS)
+        end = pump.run(wanted, doors)
+    if isinstance(end, Parked):
+        raise end.error
+    log.info("stopped")
+
+
+def _wanted(plan: ProjectPlan, name: str) -> CapturePlan:
+    captures = {capture.name: capture for capture in plan.captures}
+    if name not in captures:
+        raise Missing(f"no connection {name} in project {plan.name}", hint=nearest(name, captures))
+    if not captures[name].tables:
+        raise Missing(f"no flow reads from {name}", hint="write a flow whose source is this connection")
+    return captures[name]
+
+
+@dataclass
+class _Opening:
+    """A capture's source, looked at before each opening: what it needs as a whole, and each table's fitness.
+
+    A table that is not fit is set aside, and the others go on (I9); it joins at a later start.
+    """
+
+    call: Call
+    capture: CapturePlan
+    connector: AnyConnector
+    log: Any
+    _said: set[Finding] = field(default_factory=set)
+
+    @contextmanager
+    def __call__(self, mark: Mark | None) -> Iterator[Source]:
+        config = places.configure(self.call, self.capture)
+        tables = self._fit(self.connector.preflight(config, self.capture.tables))
+        with self.connector.open(config, tables, mark) as source:
+            yield source
+
+    def _fit(self, findings: Sequence[Finding]) -> list[TableSpec]:
+        for finding in findings:
+            if finding.level != "ok" and finding not in self._said:
+                self._said.add(finding)
+                self.log.warning("preflight", **_facts(finding))
+        unready = [f for f in findings if f.level == "fail" and f.code == SourceUnready.code]
+        aside = {f.table for f in unready if f.table}
+        fit = [spec for spec in self.capture.tables if f"{spec.schema}.{spec.table}" not in aside]
+        # what else may be wrong with slot, line or log, ``open`` says with the position at stake
+        whole = [f for f in unready if not f.table] or ([] if fit else unready)
+        if whole:
+            raise CODES[whole[0].code](
+                "; ".join(f"{f.table or f.subject}: {f.text}" for f in whole),
+                where=self.capture.name,
+                hint="\n".join(f.fix for f in whole if f.fix),
+            )
+        return fit
+
+
+def _facts(finding: Finding) -> Mapping[str, str]:
+    facts = {
+        "subject": finding.table or finding.subject, "code": finding.code, "what": finding.text,
+        "fix": finding.fix,
+    }  # fmt: skip
+    return {name: text for name, text in facts.items() if text}
