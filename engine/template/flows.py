@@ -190,8 +190,13 @@ def collide(flows: Iterable[Flow], mistakes: Mistakes) -> None:
 
 
 def _same_topic(flow: Flow, first: Flow, mistakes: Mistakes) -> None:
-    for key, node in flow.body["topic"].items.items():
-        other = first.body["topic"][key]
+    for key, node in _shared(flow).items():
+        other = _shared(first)[key]
         if node.value != other.value:
             text = f"{flow.name.text} and {first.name.text} read one topic and disagree on {shown(key)}"
             mistakes.add(flow.name.place, Code.TOPIC_DISAGREES, text, f"{node.place} against {other.place}")
+
+
+def _shared(flow: Flow) -> Mapping[str, Node]:
+    # the topic either holds a table's truncations or does not: that too is one for all who read it
+    return {**flow.body["topic"].items, "on_truncate": flow.body["source"]["on_truncate"]}
