@@ -213,10 +213,11 @@ def _suffices(name: str, is_now: str, wanted: str) -> bool:
 
 def _records(consumer: Any, stop: int) -> Iterator[Stored]:
     while True:
-        batch = consumer.consume(_FETCH, timeout=_CALL_S)
-        if not batch:
+        # a batch call alone would wait until its batch is full, at the end of a log for ever
+        first = consumer.poll(_CALL_S)
+        if first is None:
             raise TopicUnreachable(f"no records for {_CALL_S:.0f} s")
-        for message in batch:
+        for message in (first, *consumer.consume(_FETCH, timeout=0)):
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 return
