@@ -99,6 +99,7 @@ class Admin:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "queued.max.messages.kbytes": 4096,
+            "fetch.wait.max.ms": 20,  # the end of a log is told when a fetch comes back empty
             "check.crcs": True,
             "log_level": 0,
         })  # fmt: skip
