@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 SEEDS  ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test faults lock clean
+.PHONY: help setup check test faults docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,5 +36,9 @@ faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
 lock: $(READY)  ## the lock, made anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-clean:  ## the virtual environment and everything that was started or cached here
+docs: $(READY)  ## the reference pages that are made from the code
+	$(BIN)/python docs/generate.py
+
+clean:  ## the virtual environment, the embedded state and the cache folder
+	rm -rf "$${ECLUSE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ecluse}" .ecluse examples/demo/.ecluse
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

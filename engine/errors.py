@@ -237,3 +237,12 @@ class Unmet(EcluseError, code="cli.unmet", act=Act.OPERATOR):
 
 class Bug(EcluseError, code="ecluse.bug", act=Act.BUG):
     """Something that only a fault of ours explains."""
+
+
+def reference() -> str:
+    """The table of all declared codes, in Markdown: what ``docs/reference/errors.md`` holds."""
+    lines = ["| code | who acts | exit | what it means |", "|---|---|---|---|"]
+    for code, declared in sorted(CODES.items()):
+        meaning = " ".join((declared.__doc__ or "").split("\n\n")[0].split())
+        lines.append(f"| `{code}` | {declared.act.value} | {_EXIT[declared.act]} | {meaning} |")
+    return "\n".join(lines) + "\n"
