@@ -87,10 +87,10 @@ class EcluseError(Exception):
 def explain(error: EcluseError) -> str:
     """The error as a person reads it: code, fact, place, next step.
 
-    >>> print(explain(SourceRefused("password refused", where="shop", hint="ecluse doctor shop")))
+    >>> print(explain(SourceRefused("password refused", where="shop", hint="ecluse run capture shop")))
     source.refused: password refused
       at   shop
-      next ecluse doctor shop
+      next ecluse run capture shop
     """
     lines = [f"{error.code}: {error.what}"]
     lines += [f"  at   {error.where}"] if error.where else []

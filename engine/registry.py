@@ -118,7 +118,7 @@ class HttpRegistry:
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise RegistryUnreachable(
-                f"the schema registry does not answer: {reason}", where=self._where, hint="ecluse doctor"
+                f"the schema registry does not answer: {reason}", where=self._where, hint="ecluse status"
             ) from error
 
 
@@ -136,5 +136,5 @@ def _answered(status: int, answer: Any, where: str) -> Any:
     if status >= _SERVER or status in (_TIMEOUT, _BUSY):
         raise RegistryUnreachable(f"the schema registry answers {status}: {answer}", where=where)
     raise RegistryRefused(
-        f"the schema registry answers {status}: {answer}", where=where, hint="ecluse doctor"
+        f"the schema registry answers {status}: {answer}", where=where, hint="ecluse status"
     )

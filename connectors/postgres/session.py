@@ -152,14 +152,18 @@ def _ours(config: PostgresConfig, error: psycopg.Error) -> EcluseError:
                 hint="ALTER SYSTEM SET wal_level = logical; then restart the server",
             )
         case errors.InsufficientPrivilege():
-            return SourceRefused(text, where=config.where, hint="ecluse doctor prints the grants to run")
+            return SourceRefused(
+                text,
+                where=config.where,
+                hint=f"ecluse run capture {config.connection} prints what the role lacks",
+            )
         case errors.UndefinedFunction() if "binary output" in text:
             # a column of a type without a binary form has joined: the next start reads text
             return SourceUnreachable(text, where=config.where)
         case psycopg.OperationalError():
-            return SourceUnreachable(text, where=config.where, hint="ecluse doctor")
+            return SourceUnreachable(text, where=config.where, hint=f"ecluse run capture {config.connection}")
         case _:
-            return SourceRefused(text, where=config.where, hint="ecluse doctor")
+            return SourceRefused(text, where=config.where, hint=f"ecluse run capture {config.connection}")
 
 
 def _refuse_connect(config: PostgresConfig, error: psycopg.Error) -> NoReturn:
@@ -168,7 +172,7 @@ def _refuse_connect(config: PostgresConfig, error: psycopg.Error) -> NoReturn:
     if answered or any(sign in text for sign in _TLS):
         raise SourceRefused(text, where=config.where, hint=_fix(config, text)) from None
     raise SourceUnreachable(
-        text, where=config.where, hint=f"is a server listening on {config.host}:{config.port}? ecluse doctor"
+        text, where=config.where, hint=f"is a server listening on {config.host}:{config.port}?"
     ) from None
 
 

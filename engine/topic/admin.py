@@ -234,5 +234,5 @@ def _records(consumer: Any, stop: int) -> Iterator[Stored]:
 def translated(error: KafkaError, where: str) -> EcluseError:
     """A Kafka error as one of ours."""
     if error.code() in REFUSALS:
-        return TopicRefused(error.str(), where=where, hint="ecluse doctor")
-    return TopicUnreachable(error.str(), where=where, hint="ecluse doctor")
+        return TopicRefused(error.str(), where=where, hint="ecluse status")
+    return TopicUnreachable(error.str(), where=where, hint="ecluse status")

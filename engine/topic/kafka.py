@@ -139,7 +139,7 @@ class KafkaTopic:
                 TopicUnreachable(
                     f"nothing acknowledged for {now - since:.0f} s{self._trouble}",
                     where=self._options.get("bootstrap.servers", ""),
-                    hint="ecluse doctor",
+                    hint="ecluse status",
                 )
             )
         return since, left
