@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import yaml
@@ -134,8 +135,7 @@ def documents(raw: bytes, path: str, mistakes: Mistakes) -> list[Node] | None:
         mark = error.problem_mark or error.context_mark
         place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path, 1, 1)
         problem = _problem(error)
-        hint = "a text that holds { } [ ] , or ${…} goes in quotes there" if "',' or" in problem else ""
-        mistakes.add(place, Code.SYNTAX, problem, hint)
+        mistakes.add(place, Code.SYNTAX, problem, _advice(problem, text, place))
         return None
     except (yaml.YAMLError, ValueError, OverflowError):
         mistakes.add(builder.last, Code.SYNTAX, "an escape or a character that YAML does not have")
@@ -150,6 +150,17 @@ def _events(text: str) -> Iterator[yaml.Event]:
 def _problem(error: yaml.MarkedYAMLError) -> str:
     # libyaml's texts are constant; those of the parser in Python quote the file, maybe a password (I8)
     return error.problem if _NATIVE and error.problem else "this is not YAML"
+
+
+def _advice(problem: str, text: str, place: Place) -> str:
+    line = next(islice(text.split("\n"), place.line - 1, None), "")
+    if line[: place.column].endswith("\t"):
+        return "indent with spaces, not with tabs"
+    if "cannot start any token" in problem:
+        return "a text that begins with @ ` or % goes in quotes"
+    if "',' or" in problem:
+        return "a text that holds { } [ ] , or ${…} goes in quotes there"
+    return "a text that holds a colon and a space goes in quotes" if "mapping values" in problem else ""
 
 
 def _decoded(raw: bytes, path: str, mistakes: Mistakes) -> str | None:
