@@ -98,7 +98,7 @@ def test_credentials_in_the_environment_are_refused_and_not_shown(tmp_path: Path
         ({"flows/x.yaml": "# none\n"}, "flows/x.yaml:1:1: template.empty"),
         (
             {"flows/x.yaml": "a:\n\tb: 1\n"},
-            "flows/x.yaml:2:1: template.syntax: found character that cannot start any token (indent with spaces",
+            "flows/x.yaml:2:1: template.syntax: found character that cannot start any token (indent",
         ),
         ({"flows/x.yaml": "- a\n"}, "flows/x.yaml:1:1: template.wrong-type: a document is a map"),
         ({"flows/x.yaml": FLOWS}, "flows/x.yaml:8:5: template.duplicate-name: there are two flows"),
