@@ -72,10 +72,12 @@ class Crew:
     """All workers of a project; ``tick`` is called now and then by the one thread that owns them."""
 
     environment: Mapping[str, str]
+    command: tuple[str, ...] = (sys.executable, "-m", "engine.cli")
+    pauses_s: Sequence[float] = PAUSE_S
     workers: list[Worker] = field(default_factory=list)
 
     def start(self, name: str, words: Sequence[str], log: Path) -> Worker:
-        """Start ``python -m engine.cli`` with these words as a worker."""
+        """Start the command with these words as a worker."""
         worker = Worker(name, tuple(words), log)
         self.workers.append(worker)
         self._spawn(worker)
@@ -122,13 +124,13 @@ class Crew:
         if not may_pass or worker.failures >= STARTS_MAX:
             worker.life = Life.DOWN
             return f"{how} and stays down; see {worker.log}"
-        pause_s = PAUSE_S[min(worker.failures, len(PAUSE_S)) - 1]
+        pause_s = self.pauses_s[min(worker.failures, len(self.pauses_s)) - 1]
         worker.life, worker.resume_at = Life.PAUSED, now + pause_s
         return f"{how}; starts again in {pause_s:g} s"
 
     def _spawn(self, worker: Worker) -> None:
         worker.log.parent.mkdir(parents=True, exist_ok=True)
-        words = (*launcher(Rights(), signal.SIGTERM), sys.executable, "-m", "engine.cli", *worker.words)
+        words = (*launcher(Rights(), signal.SIGTERM), *self.command, *worker.words)
         with worker.log.open("ab") as log:
             worker.process = subprocess.Popen(
                 words,

@@ -18,11 +18,12 @@ from typing import Annotated, Final
 
 import typer
 
-from engine.cli import change, look, show, start
+from engine.cli import change, look, resolve, show, start
+from engine.cli import run as workers
 from engine.cli.compose import Call
 from engine.errors import Bug, EcluseError, explain
 
-GROUPS: Final = (start, look, change)
+GROUPS: Final = (start, look, change, resolve, workers)
 """The modules that hold verbs, in the order of the help: each has ``add(app)``."""
 
 app = typer.Typer(

@@ -1,0 +1,120 @@
+"""The verb that answers a stop: a person accepts what is lost, by name, and it is recorded.
+
+Rule: it changes nothing while the worker in question runs, it writes who and when beside the acceptance, and
+it says what is accepted before it does so. It never reads a table again: that is another answer.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from engine import plugins
+from engine.cli import compose, places, show
+from engine.cli.compose import Call
+from engine.cli.doors import iso_now
+from engine.errors import Missing, SlotBusy, TemplateInvalid
+from engine.lake import book
+from engine.marks import Marks
+from engine.plan import CapturePlan, ProjectPlan
+from engine.state import State
+from engine.template.mistakes import nearest
+from engine.topic import KafkaTopic
+
+PANEL: Final = "Change"
+
+
+def add(app: typer.Typer) -> None:
+    """Put this verb into the application."""
+    app.command("resolve", rich_help_panel=PANEL)(resolve)
+
+
+def resolve(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="CAPTURE|FLOW", help="What has stopped.")],
+    accept_gap: Annotated[
+        bool, typer.Option("--accept-gap", help="Go on behind what is missing; recorded with your name.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Answer a stop of a capture or a flow."""
+    call: Call = context.obj
+    plan = compose.build(call)
+    captures = {capture.name: capture for capture in plan.captures}
+    flows = [flow.name for flow in plan.flows]
+    if name not in captures and name not in flows:
+        known = [*captures, *flows]
+        raise Missing(f"no capture or flow {name}", where=str(call.folder), hint=nearest(name, known))
+    if not accept_gap:
+        raise TemplateInvalid("no answer given", where=name, hint=f"ecluse resolve {name} --accept-gap")
+    who, at = getpass.getuser(), iso_now()
+    if name in captures:
+        done = _accept_capture(call, plan, captures[name], who, at)
+    else:
+        done = _accept_flow(call, plan, name, who, at)
+    if as_json:
+        show.data(done)
+    else:
+        for entry in done:
+            show.line(" ".join(f"{key}={value}" for key, value in entry.items()))
+    worker = f"capture {name}" if name in captures else "landing"
+    show.note(f"next: ecluse up, or ecluse run {worker}")
+
+
+def _accept_capture(
+    call: Call, plan: ProjectPlan, capture: CapturePlan, who: str, at: str
+) -> list[dict[str, Any]]:
+    """Let the next start take the source as it finds it: said in a mark that no older writer overrules."""
+    connector = plugins.load()[capture.connector]
+    if connector.measure(places.configure(call, capture)).state == "active":
+        raise SlotBusy(
+            f"capture {capture.name} runs: there is nothing to accept",
+            where=capture.name,
+            hint="stop it first, if you mean it",
+        )
+    with _marks(call, plan) as marks:
+        found = marks.find(capture.name)
+        if found.mark is None:
+            raise Missing(
+                f"capture {capture.name} has no mark: it never ran",
+                where=marks.name,
+                hint=f"ecluse run capture {capture.name}",
+            )
+        told = {**json.loads(found.mark.resume), "accept_gap": True, "accepted_by": who, "accepted_at": at}
+        marks.amend(capture.name, json.dumps(told).encode())
+    return [{"capture": capture.name, "accepted_by": who, "accepted_at": at, "from": dict(found.mark.at)}]
+
+
+def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) -> list[dict[str, Any]]:
+    """Accept every open gap of the flow's table, and what its stop names as lost."""
+    root = Path(places.lake_root(call, plan))
+    table = next(f.table for f in plan.flows if f.name == flow)
+    done: list[dict[str, Any]] = []
+    with _marks(call, plan) as marks:
+        for gap in marks.gaps():
+            if gap.table == f"{table.schema}.{table.table}" and not gap.accepted:
+                marks.accept(gap, who)
+                first = f"{gap.era}.{gap.major}"
+                done.append({"flow": flow, "code": gap.code, "first": first, "accepted_by": who})
+    stopped = book.load_state(root, flow)
+    if stopped.state is State.STOPPED:
+        book.accept(root, flow, by=who, at=at)
+        done.append({"flow": flow, "code": stopped.code, "accepted_by": who, "accepted_at": at})
+    if not done:
+        raise Missing(f"flow {flow} waits for nobody", where=flow, hint=f"ecluse status {flow}")
+    return done
+
+
+@contextmanager
+def _marks(call: Call, plan: ProjectPlan) -> Iterator[Marks]:
+    topic = KafkaTopic(places.find(call, plan).kafka)
+    try:
+        yield Marks(topic, plan.name, iso_now)
+    finally:
+        topic.close()
