@@ -116,12 +116,16 @@ class Bench:
     @property
     def doors(self) -> Doors:
         """What the pump stands between."""
+        return self.doors_with(self.clock.clock())
+
+    def doors_with(self, clock: Clock) -> Doors:
+        """The same, with somebody else's time."""
         return Doors(
             project="demo",
             open=self.open,
             topic=lambda: self.through(self.topic),
             registry=self.registry,
-            clock=self.clock.clock(),
+            clock=clock,
             policy=Policy(first_s=0.5, most_s=8, give_up_s=60, chance=lambda: 0),
             meters=CaptureMeters("shop", CollectorRegistry()),
             log=self.log,

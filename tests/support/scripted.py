@@ -29,7 +29,7 @@ class Tx:
 
 @dataclass
 class Scripted:
-    """The source's side: its transactions, and what it was told to forget."""
+    """The source's side: its transactions, and what it was told to forget. An error is raised once."""
 
     script: list[Tx | TableGap | Exception]
     era: int = 0
@@ -40,8 +40,7 @@ class Scripted:
     def open(self, mark: Mark | None) -> Iterator[ScriptedSource]:
         """Open behind a mark."""
         self.opened.append(mark)
-        after = mark.at[STREAM] if mark else -1
-        yield ScriptedSource(self, [s for s in self.script if not isinstance(s, Tx) or s.major > after])
+        yield ScriptedSource(self, mark.at[STREAM] if mark else -1)
 
     def mark(self, tx: Tx) -> Mark:
         """The mark behind a transaction."""
@@ -51,33 +50,40 @@ class Scripted:
 
 @dataclass
 class ScriptedSource:
-    """An open scripted source."""
+    """An open scripted source, behind the major ``after``; ``time`` holds what its world's clock says."""
 
     world: Scripted
-    left: list[Tx | TableGap | Exception]
+    after: int
+    time: list[float] = field(default_factory=lambda: [0.0])
+    step: int = 0
 
     def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
         """Transactions with a mark each, until the script or the limit ends."""
-        del wait_s  # nothing ever comes later
         rows = 0
-        while self.left:
-            step = self.left.pop(0)
+        while self.step < len(self.world.script):
+            step = self.world.script[self.step]
             if isinstance(step, Exception):
+                del self.world.script[self.step]
                 raise step
+            self.step += 1
             if isinstance(step, TableGap):
                 yield step
-                continue
-            yield from self.runs(step)
-            rows += len(step.rows)
-            yield self.world.mark(step)
-            if rows >= limit:
-                return
+            elif step.major > self.after:
+                yield from self.runs(step)
+                rows += len(step.rows)
+                yield self.world.mark(step)
+                if rows >= limit:
+                    return
+        self.time[0] += wait_s
 
     def runs(self, tx: Tx) -> Iterator[Rows]:
         """The rows of a transaction, cut into runs."""
         for n in range(0, len(tx.rows), RUN_ROWS):
-            rows = tx.rows[n : n + RUN_ROWS]
-            yield Rows(tx.relation, STREAM, self.world.era, tx.major, 2 * n, tx.major * 1000, tx.major, rows)
+            yield self.run(tx, n, tx.rows[n : n + RUN_ROWS])
+
+    def run(self, tx: Tx, first: int, rows: Sequence[Row]) -> Rows:
+        """A run of a transaction's rows from its row ``first`` on."""
+        return Rows(tx.relation, STREAM, self.world.era, tx.major, 2 * first, tx.major * 1000, tx.major, rows)
 
     def confirm(self, mark: Mark) -> None:
         """Remember the mark."""

@@ -197,15 +197,6 @@ def test_a_writer_that_was_replaced_stops_and_cannot_touch_the_newer_mark() -> N
 def test_an_error_that_may_pass_is_waited_out_and_the_rows_come_again_under_a_new_writer() -> None:
     world = Scripted([tx(100, 1), SourceUnreachable("gone"), tx(200, 2)])
     bench = stopped_after(Bench(world.open, {"public.parcel": 1}), world)
-
-    @contextmanager
-    def open_(mark: Mark | None) -> Iterator[Any]:
-        with world.open(mark) as source:
-            if len(world.opened) > 1:
-                source.left = [s for s in source.left if not isinstance(s, Exception)]
-            yield source
-
-    bench.open = open_
     assert run(bench.capture, bench.doors) == Done(None)
     assert bench.clock.waited == [0.5]
     assert [major for major, _ in bench.positions()] == [100, 200]
