@@ -37,7 +37,10 @@ At = Callable[[str], None]
 def add(app: typer.Typer) -> None:
     """Put these verbs into the application."""
     workers = typer.Typer(no_args_is_help=True, help="Run one worker in the foreground.")
+    from engine.cli.land import landing
+
     workers.command("capture")(capture)
+    workers.command("landing")(landing)
     app.add_typer(workers, name="run", rich_help_panel=PANEL)
 
 

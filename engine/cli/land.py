@@ -1,0 +1,137 @@
+"""The verb ``run landing``: topics of a group → tables, by one Spark.
+
+Rule: the doors are put together here; the work is in ``lake``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from engine.cli import compose, places, show
+from engine.cli.compose import Call
+from engine.cli.run import told_to_stop
+from engine.errors import Missing, RegistryRefused, Unmet
+from engine.plan import LanePlan, ProjectPlan
+from engine.registry import Registry
+from engine.template.mistakes import nearest
+
+_DEFAULT: Final = "default"
+_HEAP: Final = "2g"
+
+
+def no_point(_: str) -> None:
+    """A named point that nobody watches."""
+
+
+def landing(
+    context: typer.Context,
+    group: Annotated[str, typer.Argument(metavar="[GROUP]", help="The flows' metadata.group.")] = _DEFAULT,
+    available_now: Annotated[
+        bool, typer.Option("--available-now", help="Land what is there now, then end.")
+    ] = False,
+) -> None:
+    """Land topics in Delta tables, until told to stop (SIGTERM ends after the batches in flight)."""
+    run_landing(context.obj, group, available_now=available_now)
+
+
+def run_landing(
+    call: Call, group: str = _DEFAULT, *, available_now: bool = False, at: Callable[[str], None] = no_point
+) -> None:
+    """Run a group's landing; raises Unmet when, available now, a flow could not reach the ends."""
+    from engine.lake import dispatch
+    from engine.lake.session import Engine
+    from engine.state import State
+    from engine.topic import KafkaTopic
+
+    plan = compose.build(call)
+    lane = _lane(plan, group)
+    where, runtime = places.find(call, plan), places.spark(call)
+    topic = KafkaTopic(where.kafka)
+    engine = Engine(
+        java_home=Path(runtime.java_home),
+        jars=[Path(jar) for jar in runtime.spark_jars],
+        scratch=places.state_folder(call) / "spark" / group,
+        memory=_HEAP,
+    )
+    with told_to_stop() as stop:
+        world = dispatch.World(
+            lake_root=Path(where.lake),
+            kafka=where.kafka,
+            schemas=_Schemas(registry(where.registry)),
+            topics=topic,
+            gaps=_Gaps(plan, topic),
+            at=at,
+        )
+        states = dispatch.run(lane, world, engine=engine, stop=stop, available_now=available_now)
+    stuck = [s for s in states.values() if s.state is State.STOPPED or s.state is State.PARKED]
+    for state in stuck:
+        show.note(f"{state.flow} {state.state.value} {state.code}: {state.what}\n  next {state.hint}")
+    if available_now and stuck:
+        names = ", ".join(state.flow for state in stuck)
+        raise Unmet(f"{len(stuck)} flows have not reached the ends: {names}", hint="ecluse status")
+
+
+def registry(url: str) -> Registry:
+    """The schema registry of a project."""
+    from engine.registry import HttpRegistry
+
+    return HttpRegistry(url)
+
+
+def _lane(plan: ProjectPlan, group: str) -> LanePlan:
+    groups = {lane.group: lane for lane in plan.lanes}
+    if group not in groups:
+        raise Missing(f"no group {group} in project {plan.name}", hint=nearest(group, groups))
+    return groups[group]
+
+
+@dataclass(frozen=True, slots=True)
+class _Schemas:
+    """A registry as the landing asks it: an id that it does not know is an answer, no error."""
+
+    registry: Registry
+
+    def schema(self, schema_id: int) -> str | None:
+        """The schema's text; None when the registry has none."""
+        try:
+            return self.registry.schema(schema_id)
+        except RegistryRefused:
+            return None
+
+
+@dataclass(slots=True)
+class _Gaps:
+    """The gaps that captures told of and nobody has accepted, by flow."""
+
+    plan: ProjectPlan
+    topic: Any
+    _marks: Any = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self) -> Mapping[str, Any]:
+        """Read anew: a gap may be accepted at any time."""
+        from engine.cli.doors import iso_now
+        from engine.lake.desk import Gap
+        from engine.marks import Marks
+
+        with self._lock:  # Spark's thread and the timer's
+            if self._marks is None:
+                self._marks = Marks(self.topic, self.plan.name, iso_now)
+            gaps = self._marks.gaps()
+        found: dict[str, Gap] = {}
+        for gap in gaps:
+            if gap.accepted:
+                continue
+            told = Gap(gap.era, gap.major, gap.code, gap.text)
+            for flow in self.plan.flows:
+                table = f"{flow.table.schema}.{flow.table.table}"
+                if flow.connection == gap.capture and table == gap.table:
+                    first = min(told, found.get(flow.name, told), key=lambda g: (g.era, g.major))
+                    found[flow.name] = first
+        return found

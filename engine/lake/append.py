@@ -1,0 +1,180 @@
+"""Mode append: every change is a row, with its metadata; a change that came before is not.
+
+A position can come again only when a writer started again, so the ordinary batch compares each row with
+the height its partition had before, and with the writer it came from. A row from another writer stops the
+job; the batch then runs once with every position compared to all before it in its partition.
+
+Rule: one job per batch; ``observe`` counts in it, and stands between decoding and the filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.lake import halt
+from engine.lake.batch import Batch, Position, Seen, Water, Waters
+from engine.lake.decode import Decoder
+from engine.lake.halt import Kind
+from engine.lake.ranges import Range
+
+_ONE_FILE = 20_000
+_RAW = ("partition", "offset", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A frame whose job counts while it runs."""
+
+    frame: DataFrame
+    observation: Observation
+
+
+def decoded(frame: DataFrame, decoder: Decoder, keep: Sequence[str] = _RAW) -> DataFrame:
+    """Records with their parts, their image ``i`` and their reason.
+
+    The columns of the table stay inside ``i`` until the end: they may have any name.
+    """
+    parts = frame.selectExpr(*keep, f"{decoder.record()} AS r").selectExpr(*keep, *decoder.fields())
+    return parts.selectExpr(*keep, *_PARTS, f"{decoder.reason()} AS _reason")
+
+
+_PARTS = ("op", "writer", "_position", "strand", "ts_us", "tx", "attempt", "unchanged", "unfit", "i")
+
+
+def rows(raw: DataFrame, decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> Counted:
+    """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
+    frame = marked(decoded(raw, decoder), batch)
+    counted = observe(frame, counts(batch))
+    good = counted.frame.where("_reason IS NULL AND NOT _again")
+    return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
+
+
+def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
+    """The frame with counters that are filled while it runs; a barrier for Spark's optimizer."""
+    observation = Observation()
+    aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counters.items()]
+    return Counted(frame.observe(observation, *aggregates), observation)
+
+
+def marked(frame: DataFrame, batch: Batch) -> DataFrame:
+    """Records with ``_again``: whether their position was there before."""
+    if not batch.dedupe:
+        return frame.withColumn("_again", F.expr(again(batch.waters, batch.span)))
+    before = (
+        "max(CASE WHEN _reason IS NULL THEN _position END) OVER (PARTITION BY partition ORDER BY offset "
+        "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    )
+    below = f"coalesce(_position <= {before}, false) OR {below_water(batch.waters)}"
+    return frame.withColumn("_again", F.expr(f"_reason IS NULL AND ({below})"))
+
+
+def again(waters: Waters, span: Range) -> str:
+    """The ordinary comparison: with the partition's height, and halting on another writer."""
+    writers = {p: waters[p].writer for p in span if p in waters}
+    if len(set(writers.values())) == 1 and len(writers) == len(span):
+        other = f"writer <> {next(iter(writers.values()))}L"
+    else:
+        cases = " ".join(f"WHEN {p} THEN {w}L" for p, w in sorted(writers.items()))
+        other = f"NOT (writer <=> CASE partition {cases} END)" if cases else "true"
+    stop = halt.sql(Kind.WRITER, "writer")
+    return f"CASE WHEN _reason IS NOT NULL THEN false WHEN {other} THEN {stop} ELSE {below_water(waters)} END"
+
+
+def below_water(waters: Waters) -> str:
+    """Whether a position is at or below its partition's height."""
+    if not waters:
+        return "false"
+    cases = " ".join(f"WHEN {p} THEN {at_most('_position', w.position)}" for p, w in sorted(waters.items()))
+    return f"CASE partition {cases} ELSE false END"
+
+
+def at_most(column: str, position: Position) -> str:
+    """``column <= position``, spelled out: Spark compares structs field by field with more to do."""
+    era, major, minor = position
+    return (
+        f"({column}.era < {era}L OR ({column}.era = {era}L AND ({column}.major < {major}L OR "
+        f"({column}.major = {major}L AND {column}.minor <= {minor}L))))"
+    )
+
+
+def counts(batch: Batch) -> dict[str, str]:
+    """The counters of a batch: alias to aggregate."""
+    found = {
+        "n": "count(1)",
+        "bad": "count(_reason)",
+        "again": "count_if(_again)",
+        "first_us": "min(ts_us)",
+        "last_us": "max(ts_us)",
+    }
+    for p in sorted(batch.span):
+        found[f"p{p}"] = f"max(CASE WHEN partition = {p} AND _reason IS NULL THEN _position END)"
+    if batch.dedupe:
+        for p in sorted(batch.span):
+            found[f"w{p}"] = f"max(CASE WHEN partition = {p} AND _reason IS NULL THEN writer END)"
+    return found
+
+
+def seen(batch: Batch, got: Mapping[str, Any]) -> Seen:
+    """What the counters say."""
+    return Seen(
+        read=got["n"],
+        bad=got["bad"],
+        duplicates=got["again"],
+        committed_us_min=got["first_us"],
+        committed_us_max=got["last_us"],
+        waters=raised(batch, got),
+    )
+
+
+def raised(batch: Batch, got: Mapping[str, Any]) -> dict[int, Water]:
+    """The waters after a batch: never lower than before."""
+    waters = dict(batch.waters)
+    for p in batch.span:
+        top = got[f"p{p}"]
+        if top is None:
+            continue
+        position = (top["era"], top["major"], top["minor"])
+        old = waters.get(p)
+        writer = got.get(f"w{p}") or (old.writer if old else 0)
+        waters[p] = Water(
+            max(writer, old.writer) if old else writer, max(position, old.position) if old else position
+        )
+    return waters
+
+
+def columns(decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> list[str]:
+    """The table's columns, in its order."""
+    found = {
+        "_op": "op",
+        "_position": "_position",
+        "_tx": "tx",
+        "_committed_at": "timestamp_micros(ts_us)",
+        "_landed_at": f"timestamp_micros({batch.landed_at_us}L)",
+        "_unchanged": "unchanged",
+        "_strand": "strand",
+        "_attempt": "attempt",
+        "_deleted": "op = 'd'",
+    }
+    return [*decoder.values(), *(f"{found[c]} AS {c}" for c, _ in ours)]
+
+
+def counted(raw: DataFrame, decoder: Decoder, batch: Batch) -> Mapping[str, Any]:
+    """What the batch's own job counted, counted again without writing."""
+    frame = marked(decoded(raw, decoder), batch)
+    aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counts(batch).items()]
+    row: Mapping[str, Any] = frame.agg(*aggregates).collect()[0].asDict()
+    return row
+
+
+def files(offsets: int, partitions: int) -> int | None:
+    """How many files a batch makes: one when it is small, else one per partition (None).
+
+    >>> files(200, 4), files(500_000, 4)
+    (1, None)
+    """
+    return 1 if offsets < _ONE_FILE and partitions > 1 else None

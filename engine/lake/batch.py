@@ -1,0 +1,208 @@
+"""One batch of one flow: what is fixed before it runs, what was seen while it ran, what the ledger gets.
+
+Rule: pure. Everything that completing the batch after a crash needs stands in its metadata, and the
+metadata stands in the table's own commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from engine.lake.commits import Commit
+from engine.lake.ranges import Offsets, Range
+from engine.ledger import Entry
+from engine.plan import FlowPlan
+
+Position = tuple[int, int, int]
+"""(era, major, minor)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Water:
+    """How high a partition stands: the newest writer epoch and the highest position that came through it."""
+
+    writer: int
+    position: Position
+
+
+Waters = Mapping[int, Water]
+
+
+def waters_text(waters: Waters) -> dict[str, list[Any]]:
+    """Waters as JSON: partition to (writer, position)."""
+    return {str(p): [w.writer, list(w.position)] for p, w in sorted(waters.items())}
+
+
+def waters_from(said: Mapping[str, Any]) -> dict[int, Water]:
+    """Waters out of JSON.
+
+    >>> waters_from(waters_text({0: Water(2, (1, 8, 4))}))
+    {0: Water(writer=2, position=(1, 8, 4))}
+    """
+    found: dict[int, Water] = {}
+    for partition, (writer, (era, major, minor)) in said.items():
+        found[int(partition)] = Water(int(writer), (int(era), int(major), int(minor)))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch before it runs.
+
+    ``waters`` are those before it, ``next`` is where the flow stands after it in every partition, ``driver``
+    is who lands it.
+    ``dedupe``: positions are compared inside the batch too, because a newer writer appears in it.
+    ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1).
+    ``stubs``: stubs of rows above the size limit are quarantined, as a person has accepted.
+    """
+
+    flow: FlowPlan
+    app_id: str
+    seq: int
+    span: Range
+    topic_id: str
+    driver: str
+    landed_at_us: int
+    waters: Waters
+    next: Offsets
+    dedupe: bool = False
+    foreign: frozenset[int] = frozenset()
+    floor: Position | None = None
+    floors_in_batch: bool = False
+    stubs: bool = False
+
+    def metadata(self) -> str:
+        """What the commit says of itself."""
+        said = {
+            "ecluse": 1,
+            "app": self.app_id,
+            "seq": self.seq,
+            "writer": self.driver,
+            "plan": self.flow.hash,
+            "topic": self.flow.topic.name,
+            "topic_id": self.topic_id,
+            "offsets": {str(p): list(span) for p, span in sorted(self.span.items())},
+            "next": {str(p): offset for p, offset in sorted(self.next.items())},
+            "landed_at_us": self.landed_at_us,
+            "waters": waters_text(self.waters),
+            "dedupe": self.dedupe,
+            "foreign": sorted(self.foreign),
+            "floor": self.floor,
+            "floors_in_batch": self.floors_in_batch,
+            "stubs": self.stubs,
+        }
+        return json.dumps(said, sort_keys=True)
+
+
+def again(commit: Commit, flow: FlowPlan, driver: str) -> Batch:
+    """The batch that a commit landed, to be completed by ``driver``."""
+    said = commit.said
+    floor = said.get("floor")
+    return Batch(
+        flow=flow,
+        app_id=commit.app_id,
+        seq=commit.seq,
+        span=commit.span,
+        topic_id=str(said["topic_id"]),
+        driver=driver,
+        landed_at_us=int(said["landed_at_us"]),
+        waters=waters_from(said["waters"]),
+        next=commit.next,
+        dedupe=bool(said["dedupe"]),
+        foreign=frozenset(said["foreign"]),
+        floor=None if floor is None else (floor[0], floor[1], floor[2]),
+        floors_in_batch=bool(said["floors_in_batch"]),
+        stubs=bool(said["stubs"]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the batch's own job counted on its way, and the waters after it."""
+
+    read: int
+    bad: int
+    duplicates: int = 0
+    merged_away: int = 0
+    late: int = 0
+    unset: int = 0  # sound records without a row to apply them to, quarantined as such
+    remembered: int = 0  # deletes and floors: rows of the tombstones' own commit
+    committed_us_min: int | None = None
+    committed_us_max: int | None = None
+    waters: Waters = field(default_factory=dict)
+
+
+def entry(
+    batch: Batch,
+    seen: Seen,
+    *,
+    version: int,
+    landed: int,
+    quarantined: int,
+    now_us: int,
+    state: str = "landed",
+) -> Entry:
+    """The batch's entry in the ledger."""
+    return Entry(
+        flow=batch.flow.name,
+        table=batch.flow.sink.table,
+        app_id=batch.app_id,
+        seq=batch.seq,
+        plan=batch.flow.hash,
+        writer=batch.driver,
+        topic=batch.flow.topic.name,
+        topic_id=batch.topic_id,
+        offsets=dict(batch.span),
+        read=seen.read,
+        landed=landed,
+        merged_away=seen.merged_away,
+        duplicates=seen.duplicates,
+        late=seen.late,
+        dropped=0,
+        quarantined=quarantined,
+        table_version=version,
+        committed_us_min=seen.committed_us_min,
+        committed_us_max=seen.committed_us_max,
+        landed_at_us=now_us,
+        duration_ms=max(0, (now_us - batch.landed_at_us) // 1000),
+        state=state,
+        marks=json.dumps(waters_text(seen.waters)),
+    )
+
+
+def rebooked(commit: Commit, flow: FlowPlan) -> Entry:
+    """What a commit alone still tells of an old batch."""
+    said = commit.said
+    return replace(
+        entry(
+            again(commit, flow, commit.writer),
+            Seen(read=0, bad=0),
+            version=commit.version,
+            landed=0,
+            quarantined=0,
+            now_us=commit.at_ms * 1000,
+            state="rebooked",
+        ),
+        plan=str(said.get("plan", "")),
+        read=None,
+        landed=landed_rows(commit),
+        merged_away=None,
+        duplicates=None,
+        late=None,
+        quarantined=None,
+    )
+
+
+def landed_rows(commit: Commit) -> int:
+    """The rows that a commit put into its table, by the commit's own metrics.
+
+    A MERGE's deletes are not among them: they are counted where they are remembered.
+    """
+    if "numTargetRowsInserted" in commit.metrics:
+        matched = "numTargetRowsMatchedUpdated"
+        updated = commit.metrics.get(matched, commit.metrics.get("numTargetRowsUpdated", 0))
+        return commit.metrics["numTargetRowsInserted"] + updated
+    return commit.metrics.get("numOutputRows", 0)

@@ -1,0 +1,242 @@
+"""What the landing writes down beside the tables: the ledger, the plans, the state of every flow.
+
+The ledger is a Delta table that is written without Spark, one small commit per batch. Plans are stored by
+their hash before their first use. A flow's state is one JSON file, replaced atomically, so that a person or
+``watch`` can read it while everything is down.
+
+Rule: nothing here decides what lands. An entry is booked once per (application id, seq).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import deltalake
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from engine import ledger
+from engine.errors import HistoryLost, LakeUnreachable
+from engine.ledger import Entry
+from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan, as_json
+from engine.source import TableSpec
+from engine.state import State
+
+FOLDER: Final = "_ecluse"
+_COMPACT_AFTER: Final = 100
+
+
+def table_path(root: Path, table: str) -> Path:
+    """Where the table ``layer.name`` lies."""
+    layer, _, name = table.partition(".")
+    return root / layer / name
+
+
+def tombstones_path(root: Path, table: str) -> Path:
+    """Where the table's deletes and floors are remembered."""
+    path = table_path(root, table)
+    return path.with_name(path.name + "__tombstones")
+
+
+def quarantine_path(root: Path) -> Path:
+    """The one quarantine of a lake."""
+    return root / FOLDER / "quarantine"
+
+
+def ledger_path(root: Path) -> Path:
+    """The one ledger of a lake."""
+    return root / FOLDER / "ledger"
+
+
+def checkpoint_path(root: Path, group: str, lane: str) -> Path:
+    """The streaming checkpoint of a lane: a cache that may be lost."""
+    return root / FOLDER / "checkpoints" / group / lane
+
+
+# --- the ledger ------------------------------------------------------------------------------------------
+
+
+class Book:
+    """The ledger of a lake, one writer thread at a time in this process."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = ledger_path(root)
+        self._lock = threading.Lock()
+        self._since_compaction = 0
+
+    def open(self) -> None:
+        """Create the ledger where it is not."""
+        if not deltalake.DeltaTable.is_deltatable(str(self._path)):
+            self._path.mkdir(parents=True, exist_ok=True)
+            deltalake.DeltaTable.create(str(self._path), ledger.LEDGER, mode="ignore")
+
+    def add(self, entry: Entry) -> None:
+        """Book a batch; booking it again changes nothing."""
+        with self._lock:
+            try:
+                self._add(entry)
+            except (DeltaError, OSError) as error:
+                raise LakeUnreachable(f"the ledger: {error}", where=str(self._path)) from error
+
+    def _add(self, entry: Entry) -> None:
+        table = deltalake.DeltaTable(str(self._path))
+        booked = table.transaction_version(entry.app_id)
+        rebooked = entry.state == "rebooked"
+        if booked is not None and booked >= entry.seq and not rebooked:
+            return
+        transaction = [] if rebooked else [deltalake.Transaction(entry.app_id, entry.seq)]
+        rows = pa.Table.from_pylist([ledger.to_row(entry)], schema=ledger.LEDGER)
+        properties = deltalake.CommitProperties(app_transactions=transaction)
+        deltalake.write_deltalake(table, rows, mode="append", commit_properties=properties)
+        self._since_compaction += 1
+        if self._since_compaction >= _COMPACT_AFTER:
+            deltalake.DeltaTable(str(self._path)).optimize.compact()
+            self._since_compaction = 0
+
+    def entries(self, app_id: str) -> dict[int, Entry]:
+        """What is booked for an application, by seq."""
+        return {e.seq: e for e in entries(self._path.parent.parent, app_id)}
+
+
+def entries(root: Path, app_id: str | None = None) -> list[Entry]:
+    """The entries of a lake's ledger, in no order; empty where there is no ledger."""
+    path = ledger_path(root)
+    if not deltalake.DeltaTable.is_deltatable(str(path)):
+        return []
+    try:
+        only = None if app_id is None else [("app_id", "=", app_id)]
+        rows = deltalake.DeltaTable(str(path)).to_pyarrow_table(filters=only).to_pylist()
+    except (DeltaError, OSError) as error:
+        raise LakeUnreachable(f"the ledger: {error}", where=str(path)) from error
+    return [ledger.from_row(row) for row in rows]
+
+
+def transaction_version(table: Path, app_id: str) -> int | None:
+    """The newest seq that a table has landed for an application; it survives the cleaning of its log."""
+    if not deltalake.DeltaTable.is_deltatable(str(table)):
+        return None
+    try:
+        return deltalake.DeltaTable(str(table)).transaction_version(app_id)
+    except (DeltaError, OSError) as error:
+        raise LakeUnreachable(str(error), where=str(table)) from error
+
+
+def exists(table: Path) -> bool:
+    """Whether a Delta table lies there."""
+    return bool(deltalake.DeltaTable.is_deltatable(str(table)))
+
+
+def properties(table: Path) -> dict[str, str]:
+    """A table's properties."""
+    return dict(deltalake.DeltaTable(str(table)).metadata().configuration)
+
+
+def file_sizes(table: Path) -> list[int]:
+    """The sizes in bytes of the files that a table consists of."""
+    actions = deltalake.DeltaTable(str(table)).get_add_actions(flatten=True)
+    return [int(size) for size in pa.table(actions).column("size_bytes").to_pylist()]
+
+
+# --- plans -----------------------------------------------------------------------------------------------
+
+
+def store_plan(root: Path, flow: FlowPlan) -> None:
+    """Keep a plan under its hash; recovery completes a batch with the plan that began it."""
+    path = root / FOLDER / "plans" / f"{flow.hash}.json"
+    if not path.exists():
+        write_atomically(path, as_json(flow))
+
+
+def load_plan(root: Path, hash_: str) -> FlowPlan:
+    """The plan of a hash."""
+    path = root / FOLDER / "plans" / f"{hash_}.json"
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HistoryLost(
+            f"the plan {hash_} of a batch that must be completed is not in the lake",
+            where=str(path),
+            hint="put the file back from a backup of the lake, then restart the landing",
+        ) from None
+    said["table"] = TableSpec(**said["table"])
+    said["topic"] = TopicPlan(**said["topic"])
+    said["schema"] = SchemaPolicy(**said["schema"])
+    said["sink"] = SinkPlan(**(said["sink"] | {"keys": tuple(said["sink"]["keys"])}))
+    return FlowPlan(**said)
+
+
+# --- the state of a flow ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """Where a flow is, as everybody may read it.
+
+    ``first_unapplied`` is the next offset per partition. ``accepted`` is an operator's answer to a stop:
+    the code that it answers, who gave it and when.
+    """
+
+    flow: str
+    state: State = State.NEW
+    code: str = ""
+    what: str = ""
+    where: str = ""
+    hint: str = ""
+    first_unapplied: Mapping[str, int] = field(default_factory=dict)
+    since: str = ""
+    attempts: int = 0
+    accepted: Mapping[str, str] = field(default_factory=dict)
+
+
+def _state_path(root: Path, flow: str) -> Path:
+    return root / FOLDER / "flows" / f"{flow}.json"
+
+
+def store_state(root: Path, state: FlowState) -> None:
+    """Replace a flow's state."""
+    write_atomically(_state_path(root, state.flow), json.dumps(asdict(state), ensure_ascii=False, indent=1))
+
+
+def load_state(root: Path, flow: str) -> FlowState:
+    """A flow's state; NEW where nothing was written yet."""
+    try:
+        said: dict[str, Any] = json.loads(_state_path(root, flow).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return FlowState(flow)
+    return FlowState(**(said | {"state": State(said["state"])}))
+
+
+def load_states(root: Path) -> dict[str, FlowState]:
+    """The state of every flow that ever ran in this lake."""
+    folder = root / FOLDER / "flows"
+    return {path.stem: load_state(root, path.stem) for path in sorted(folder.glob("*.json"))}
+
+
+def accept(root: Path, flow: str, *, by: str, at: str) -> FlowState:
+    """Record a person's answer to a stop: the landing goes on behind what is lost."""
+    state = load_state(root, flow)
+    answer = replace(state, accepted={"code": state.code, "by": by, "at": at})
+    store_state(root, answer)
+    return answer
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file so that no reader ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()

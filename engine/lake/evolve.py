@@ -1,0 +1,168 @@
+"""How a flow's table follows the schemas of its topic.
+
+Rule: pure. A table only ever gains columns and width; a schema that would need more is blocked, and blocks
+its own flow only. An older schema than the table's is no change: its records fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from engine.errors import SchemaBlocked
+from engine.lake.decode import Writer, name, quote
+from engine.plan import SchemaPolicy
+from engine.schema import (
+    ENGINE_COLUMNS,
+    Binary,
+    Boolean,
+    Change,
+    Difference,
+    Shape,
+    Type,
+    delta,
+    evolve,
+    widens,
+)
+
+_REFUSED: Final = re.compile(r"[ ,;{}()\n\t=]")
+_BYTEA: Final = re.compile(r"\\x([0-9a-fA-F]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A column that the table did not begin with: the first schema that had it, and its default."""
+
+    schema_id: int
+    default: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A flow's table as the driver knows it: the source's columns in order, and the record key."""
+
+    columns: Shape = field(default_factory=dict)
+    key: tuple[str, ...] = ()
+    added: Mapping[str, Added] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of a table: a new column (``before`` None) or a wider one."""
+
+    column: str
+    before: Type | None
+    after: Type
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a schema asks of the table."""
+
+    target: Target
+    steps: tuple[Step, ...]
+
+
+def judge(target: Target, writer: Writer, policy: SchemaPolicy, *, where: str) -> Verdict:
+    """What has to be done before records of a schema can land.
+
+    Raises SchemaBlocked when the policy parks the flow at such a record.
+    """
+    _check_names(writer, where=where)
+    if not target.columns:
+        return Verdict(Target(dict(writer.columns), writer.key), ())
+    steps: list[Step] = []
+    for difference in evolve(target.columns, writer.columns, target.key, writer.key):
+        column, before, after = difference.column, difference.before, difference.after
+        narrower = before is not None and after is not None and widens(after, before)
+        older = column in target.added and writer.schema_id < target.added[column].schema_id
+        if narrower or (difference.kind is Change.DROP_COLUMN and older):
+            continue
+        match getattr(policy, difference.kind.value):
+            case "park":
+                raise _blocked(difference, writer, where)
+            case "evolve" if after is not None:
+                default = writer.defaults.get(column) if before is None else None
+                steps.append(Step(column, before, after, default))
+            case _:
+                continue
+    return Verdict(_apply(target, steps, writer.schema_id), tuple(steps))
+
+
+def _apply(target: Target, steps: Sequence[Step], schema_id: int) -> Target:
+    columns = {**target.columns, **{s.column: s.after for s in steps}}
+    added = {s.column: Added(schema_id, s.default) for s in steps if s.before is None}
+    return replace(target, columns=columns, added={**target.added, **added})
+
+
+def _blocked(difference: Difference, writer: Writer, where: str) -> SchemaBlocked:
+    kind, column = difference.kind, difference.column
+    old, new = ("nothing" if t is None else delta(t) for t in (difference.before, difference.after))
+    text = f"{column} becomes the key" if kind is Change.CHANGE_KEY else f"column {column}: {old} → {new}"
+    return SchemaBlocked(
+        f"schema {writer.schema_id} brings {kind.value} ({text}), which the flow's policy parks",
+        where=where,
+        hint=f"set schema.{kind.value} in the template, or undo the change in the source",
+    )
+
+
+def _check_names(writer: Writer, *, where: str) -> None:
+    seen: dict[str, str] = {}
+    for column in writer.columns:
+        hint = "exclude the column, or give it another name in the source"
+        if column.lower() in ENGINE_COLUMNS:
+            raise SchemaBlocked(f"the column name {column} is ours", where=where, hint=hint)
+        if _REFUSED.search(column):
+            raise SchemaBlocked(f"Delta refuses the column name {column!r}", where=where, hint=hint)
+        if column.lower() in seen:
+            raise SchemaBlocked(
+                f"the columns {seen[column.lower()]} and {column} differ by case only", where=where, hint=hint
+            )
+        seen[column.lower()] = column
+
+
+def constant(text: str, type_: Type) -> str:
+    """The SQL expression of a default, from the source's own text.
+
+    >>> constant("5", Int32()), constant("t", Boolean())
+    ("cast('5' as int)", "cast('t' as boolean)")
+    """
+    hex_ = _BYTEA.fullmatch(text)
+    if isinstance(type_, Binary) and hex_:
+        return f"X'{hex_[1]}'"
+    return f"cast({quote(text)} as {delta(type_)})"
+
+
+def absent(target: Target, writer: Writer) -> tuple[str, ...]:
+    """Columns of the table that records of a schema do not have."""
+    return tuple(c for c in target.columns if c not in writer.columns)
+
+
+def initial(target: Target, writer: Writer, column: str) -> str:
+    """What a new row gets in a column that its schema does not have: the default if it is older."""
+    type_ = target.columns[column]
+    added = target.added.get(column)
+    if added is not None and writer.schema_id < added.schema_id and added.default is not None:
+        return constant(added.default, type_)
+    return f"cast(NULL as {delta(type_)})"
+
+
+def add_column(table: str, columns: Shape, step: Step) -> str:
+    """The statement that makes a step's column: after the last column of the source, before ours."""
+    if step.before is not None:
+        return f"ALTER TABLE {table} ALTER COLUMN {name(step.column)} TYPE {delta(step.after)}"
+    last = list(columns)[-1] if columns else None
+    place = f"AFTER {name(last)}" if last is not None else "FIRST"
+    return f"ALTER TABLE {table} ADD COLUMNS ({name(step.column)} {delta(step.after)} {place})"
+
+
+CLUSTERABLE: Final = frozenset({"int", "bigint", "string", "date", "timestamp", "float", "double"})
+
+
+def can_cluster(type_: Type) -> bool:
+    """Whether Delta keeps the statistics of a type that clustering needs."""
+    text = delta(type_)
+    return not isinstance(type_, Binary | Boolean) and (text in CLUSTERABLE or text.startswith("decimal"))

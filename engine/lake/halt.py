@@ -1,0 +1,118 @@
+"""How a running Spark job says that one record must not be passed, and what Spark's errors mean.
+
+A batch is planned on what the driver knows; a record that shows otherwise (a schema id never seen, a stub,
+a newer writer) makes the job raise before its commit, with the record's coordinates in the message. The
+driver answers and runs the range, or a shorter one, again. So the ordinary batch pays nothing for them.
+
+Rule: every call into Spark goes through ``run``; nothing above sees a foreign exception.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+
+from engine.errors import EcluseError, LakeUnreachable, LandingFenced
+
+T = TypeVar("T")
+
+
+class Kind(StrEnum):
+    """Why a record must not be passed."""
+
+    SCHEMA = "schema"  # its schema id is unknown to the driver; detail: the id
+    BLOCKED = "blocked"  # its schema id is known, and the flow's policy forbids it; detail: the id
+    STUB = "stub"  # it stands for a row above the size limit
+    GAP = "gap"  # its position is at or after a gap that the capture found
+    WRITER = "writer"  # it comes from another writer epoch; detail: the epoch
+    FLOOR = "floor"  # it is a control record that deletes what lies below it
+    UNSET = "unset"  # it leaves a column unset
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """One record that the batch must not pass as planned."""
+
+    kind: Kind
+    partition: int
+    offset: int
+    detail: int
+
+
+_SIGN: Final = re.compile(r"ecluse!(\w+)!(\d+)!(\d+)!(-?\d+)!")
+
+
+def sql(kind: Kind, detail: str = "0") -> str:
+    """The SQL expression that raises; needs the columns ``partition`` and ``offset``."""
+    return (
+        f"raise_error(concat('ecluse!{kind.value}!', partition, '!', offset, '!', "
+        f"cast({detail} as string), '!'))"
+    )
+
+
+def parse(text: str) -> Halt | None:
+    """The halt that an exception's text carries.
+
+    >>> parse("Job aborted: [USER_RAISED_EXCEPTION] ecluse!stub!2!17!0! SQLSTATE: P0001")
+    Halt(kind=<Kind.STUB: 'stub'>, partition=2, offset=17, detail=0)
+    """
+    found = _SIGN.search(text)
+    if found is None:
+        return None
+    kind, partition, offset, detail = found.groups()
+    return Halt(Kind(kind), int(partition), int(offset), int(detail))
+
+
+def run(work: Callable[[], T], *, where: str) -> T | Halt:
+    """Call into Spark: its result, or the halt that it met.
+
+    Raises LandingFenced when another driver's commit was in the way, LakeUnreachable for the rest.
+    """
+    try:
+        return work()
+    except (PySparkException, Py4JError) as error:
+        text = _text(error)
+        halt = parse(text)
+        if halt is not None:
+            return halt
+        raise translate(text, where=where) from error
+
+
+def sure(work: Callable[[], T], *, where: str) -> T:
+    """Call into Spark where no record is looked at: a halt there is impossible."""
+    result = run(work, where=where)
+    if isinstance(result, Halt):
+        raise LakeUnreachable(f"a halt where none can be: {result}", where=where)
+    return result
+
+
+def _text(error: PySparkException | Py4JError) -> str:
+    """The message, and with it the message of every cause: Spark wraps a task's error several times."""
+    texts = [str(error)]
+    cause = getattr(error, "java_exception", None)
+    while cause is not None:
+        texts.append(str(cause.toString()))
+        cause = cause.getCause()
+    return "\n".join(texts)
+
+
+_FENCES: Final = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
+
+
+def translate(text: str, *, where: str) -> EcluseError:
+    """The error of ours that a message of Spark stands for."""
+    if any(sign in text for sign in _FENCES):
+        return LandingFenced(
+            "another driver wrote this table at the same time",
+            where=where,
+            hint="stop the other landing of this group, then start this one again",
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = next((line for line in lines if "Caused by:" in line), lines[0] if lines else "no message")
+    return LakeUnreachable(said[:400], where=where, hint="the landing tries again by itself")

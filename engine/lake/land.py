@@ -1,0 +1,291 @@
+"""One flow, one batch: plan, decode, write, read back, balance, book.
+
+The order is what makes it exact. The table's commit comes first and carries range and plan; the quarantine
+of the same range follows when bad records were seen; the ledger's entry comes last and says that the batch
+is whole. A commit without its entry is completed before anything else.  # I2 I7
+
+Rule: a batch that must not pass a record lands what lies before it, then raises what stops the flow.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+
+from engine import ledger
+from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge
+from engine.lake import (
+    append,
+    batch,
+    book,
+    commits,
+    guard,
+    halt,
+    merge,
+    quarantine,
+    ranges,
+    read,
+    recover,
+    resolve,
+    table,
+)
+from engine.lake.append import Counted
+from engine.lake.batch import Batch, Seen
+from engine.lake.commits import Commit
+from engine.lake.decode import Decoder
+from engine.lake.desk import Desk, Gap, Standing
+from engine.lake.fold import Fold
+from engine.lake.halt import Halt, Kind
+from engine.lake.merge import Merged, Scd1
+from engine.lake.ranges import Offsets, Range
+from engine.ledger import Entry
+from engine.plan import FlowPlan
+
+_TRIES = 200  # each try answers one halt: a new schema, a shorter range, another way to run
+
+
+def stand(desk: Desk, flow: FlowPlan) -> Standing:
+    """Where a flow stands; a batch that a crash left half booked is completed first."""
+    standing, commit = recover.stand(desk, flow)
+    if flow.sink.mode == "scd1" and standing.target.columns:
+        keys = table.keys(flow, standing.target)
+        path = book.tombstones_path(desk.root, flow.sink.table)
+        standing.floor = merge.highest_floor(desk.session, path, keys)
+    if commit is not None:
+        complete(desk, standing, commit)
+    return standing
+
+
+def land(desk: Desk, standing: Standing, ends: Offsets, accepted: str = "") -> Entry | None:
+    """Land the next batch of a flow, at most up to ``ends``; None when there is nothing.
+
+    Raises what stops or parks the flow, after everything before it has landed.
+    """
+    guard.check(desk, standing, accepted)
+    span = ranges.plan(standing.offsets, ends, standing.flow.rows_per_commit)
+    if not span:
+        return None
+    resolve.prepare(desk, standing, span)
+    gap = desk.gaps().get(standing.flow.name)
+    attempt = _Attempt(desk, standing, span, gap, stubs=accepted == RowTooLarge.code)
+    desk.at("landing.before-batch")
+    entry = attempt.run()
+    if attempt.stop is not None:
+        raise attempt.stop
+    return entry
+
+
+def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
+    """Finish the batch of a commit: count and quarantine exactly its range with its plan, then book."""
+    plan = book.load_plan(desk.root, str(commit.said["plan"]))
+    again = batch.again(commit, plan, desk.driver)
+    standing.waters = dict(again.waters)
+    standing.foreign |= again.foreign
+    attempt = _Attempt(desk, standing, again.span, None, done=again, commit=commit)
+    entry = attempt.run()
+    if entry is None:
+        raise Bug(f"the batch {again.seq} of {plan.name} could not be completed")
+    return entry
+
+
+@dataclass
+class _Attempt:
+    """A batch on its way: what the halts have taught so far."""
+
+    desk: Desk
+    standing: Standing
+    span: Range
+    gap: Gap | None
+    done: Batch | None = None  # the batch of a commit that is being completed
+    commit: Commit | None = None
+    stubs: bool = False  # a person accepted that rows above the size limit are left out
+    dedupe: bool = False
+    floors: bool = False
+    stop: EcluseError | None = None
+
+    @property
+    def flow(self) -> FlowPlan:
+        return self.standing.flow if self.done is None else self.done.flow
+
+    def run(self) -> Entry | None:
+        """Try until no record halts; None when nothing is left before the one that stops the flow."""
+        self.dedupe = any(p not in self.standing.waters for p in self.span)
+        for _ in range(_TRIES):
+            if not self.span:
+                return None
+            planned = self._plan()
+            result = halt.run(functools.partial(self._once, planned), where=self._where(planned))
+            if not isinstance(result, Halt):
+                return self._after(planned, result)
+            self._answer(result)
+        raise Bug(f"{_TRIES} halts in one batch of {self.flow.name}")
+
+    def _where(self, planned: Batch) -> str:
+        return f"{self.flow.name} seq {planned.seq}"
+
+    def _plan(self) -> Batch:
+        if self.done is not None:
+            return self.done
+        standing = self.standing
+        return Batch(
+            flow=standing.flow,
+            app_id=standing.app_id,
+            seq=standing.seq + 1,
+            span=self.span,
+            topic_id=standing.topic_id,
+            driver=self.desk.driver,
+            landed_at_us=self.desk.now_us(),
+            waters=dict(standing.waters),
+            next=ranges.advance(standing.offsets, self.span),
+            dedupe=self.dedupe and standing.flow.sink.mode == "append",
+            foreign=frozenset(standing.foreign),
+            floor=standing.floor,
+            floors_in_batch=self.floors,
+            stubs=self.stubs,
+        )
+
+    # --- one try
+
+    def _once(self, planned: Batch) -> tuple[Batch, Callable[[], Merged], DataFrame, Decoder]:
+        desk, standing = self.desk, self.standing
+        gap = None if self.gap is None else (self.gap.era, self.gap.major)
+        decoder = resolve.decoder(desk, standing, gap, stubs=planned.stubs)
+        raw = read.frame(desk.session, self.flow.topic.name, planned.span, desk.kafka)
+        if self.flow.sink.mode == "append" or not standing.target.columns:
+            return planned, self._append(planned, decoder, raw), raw, decoder
+        work = self._scd1(planned, decoder, raw)
+        if self.floors and self.done is None:
+            planned = replace(planned, floor=merge.floor_of(work, planned.floor))
+            work = replace(work, batch=planned)
+        merged = merge.run(work, write=self.done is None)
+        return planned, lambda: merged, raw, decoder
+
+    def _append(self, planned: Batch, decoder: Decoder, raw: DataFrame) -> Callable[[], Merged]:
+        path = book.table_path(self.desk.root, self.flow.sink.table)
+        if self.done is not None:
+            row = append.counted(raw, decoder, planned)
+            return lambda: Merged(append.seen(planned, row), None)
+        rows: Counted = append.rows(raw, decoder, planned, table.engine_columns(self.flow))
+        small = append.files(ranges.size(planned.span), len(planned.span))
+        frame = rows.frame if small is None else rows.frame.coalesce(small)
+        table.append(frame, path, app_id=planned.app_id, seq=planned.seq, metadata=planned.metadata())
+        # an observation of a write that Delta skipped never completes: it is asked after the read-back
+        return lambda: Merged(append.seen(planned, rows.observation.get), None)
+
+    def _scd1(self, planned: Batch, decoder: Decoder, raw: DataFrame) -> Scd1:
+        standing = self.standing
+        lacking = any(c not in w.columns for w in standing.writers.values() for c in standing.target.columns)
+        fold = Fold(
+            target=standing.target,
+            keys=table.keys(self.flow, standing.target),
+            writers=decoder.writers,
+            three_state=standing.three_state or lacking,
+            soft=self.flow.sink.deletes == "soft",
+        )
+        before = standing.version if self.commit is None else self.commit.version - 1
+        return Scd1(
+            session=self.desk.session,
+            root=self.desk.root,
+            batch=planned,
+            fold=fold,
+            decoder=decoder,
+            raw=raw,
+            before=before,
+        )
+
+    # --- what a halt teaches
+
+    def _answer(self, found: Halt) -> None:
+        standing, flow = self.standing, self.standing.flow
+        where = f"{flow.name}, {flow.topic.name}[{found.partition}] offset {found.offset}"
+        if self.done is not None and found.kind not in (Kind.SCHEMA, Kind.UNSET):
+            raise Bug(f"a record that has landed halts its completion: {found}", where=where)
+        match found.kind:
+            case Kind.SCHEMA:
+                resolve.learn(self.desk, standing, found.detail)
+            case Kind.WRITER:
+                self.dedupe = True
+            case Kind.UNSET:
+                standing.three_state = True
+            case Kind.FLOOR:
+                self.floors = True
+            case Kind.BLOCKED:
+                error = standing.blocked[found.detail]
+                self._shorten(found, type(error)(error.what, where=where, hint=error.hint))
+            case Kind.STUB:
+                hint = f"ecluse resolve {flow.name} --accept-gap leaves this row out; or raise row_bytes_max"
+                self._shorten(found, RowTooLarge("a row above the size limit", where=where, hint=hint))
+            case Kind.GAP:
+                text = self.gap.text if self.gap is not None else "the capture found a gap"
+                hint = f"ecluse resolve {flow.name} --accept-gap"
+                self._shorten(found, GapAhead(text, where=where, hint=hint))
+
+    def _shorten(self, found: Halt, error: EcluseError) -> None:
+        self.span = ranges.shorten(self.span, found.partition, found.offset)
+        self.stop = error
+
+    # --- after the commit
+
+    def _after(self, planned: Batch, result: tuple[Batch, Callable[[], Merged], DataFrame, Decoder]) -> Entry:
+        planned, seen_now, raw, decoder = result
+        desk, standing, done = self.desk, self.standing, self.done is not None
+        path = book.table_path(desk.root, self.flow.sink.table)
+        commit = self.commit or self._read_back(path, planned)
+        if not done:
+            desk.at(f"landing.after-table:{self.flow.name}")
+            guard.same_topic(desk, standing)
+        merged = halt.sure(seen_now, where=self._where(planned))
+        held = self._quarantine(planned, merged, raw, decoder)
+        entry = batch.entry(
+            planned,
+            merged.seen,
+            version=commit.version,
+            landed=batch.landed_rows(commit) + merged.seen.remembered,
+            quarantined=held,
+            now_us=desk.now_us(),
+            state="completed" if done else "landed",
+        )
+        ledger.balance(entry)
+        desk.at(f"landing.before-ledger:{self.flow.name}")
+        desk.book.add(entry)
+        self._move(planned, merged.seen, commit)
+        return entry
+
+    def _read_back(self, path: Path, planned: Batch) -> Commit:
+        """The commit that carries our txn (I2); anybody else's means that Delta skipped ours."""
+        version, commit = commits.since(path, self.standing.version, planned.app_id)
+        if commit is None or commit.seq != planned.seq or commit.writer != planned.driver:
+            by = "nobody that we see" if commit is None else commit.writer or "somebody without a name"
+            raise LandingFenced(
+                f"seq {planned.seq} was landed by {by}, not by this driver",
+                where=self._where(planned),
+                hint="stop the other landing of this group, then start this one again",
+            )
+        self.standing.version = version
+        return commit
+
+    def _quarantine(self, planned: Batch, merged: Merged, raw: DataFrame, decoder: Decoder) -> int:
+        expected = merged.seen.bad + merged.seen.unset
+        if not expected:
+            return 0
+        frame = quarantine.bad(raw, decoder)
+        if merged.unset is not None:
+            names = frame.columns
+            frame = frame.unionByName(merged.unset.select(*names))
+        keys = table.keys(self.flow, self.standing.target)
+        chosen = frame.selectExpr(*quarantine.columns(planned, keys, self.desk.now_us()))
+        held = quarantine.write(chosen, self.desk.root, planned, expected=expected)
+        self.desk.at(f"landing.after-quarantine:{self.flow.name}")
+        return held
+
+    def _move(self, planned: Batch, seen: Seen, commit: Commit) -> None:
+        standing = self.standing
+        standing.seq = planned.seq
+        standing.offsets = dict(planned.next)
+        standing.waters = dict(seen.waters)
+        standing.floor = planned.floor
+        standing.small_files += commit.files

@@ -1,0 +1,226 @@
+"""The flows of a lane: which is due, who works on it, and what becomes of its failures.
+
+Each flow has one seat. A seat is worked on by at most one thread, so that its table has one writer, its own
+maintenance included. A failure empties the seat's memory: where the flow stands is asked of its table again.
+
+Rule: one flow's trouble never stops another (I9). Time comes from the clock that is handed in.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+from pyspark.sql import SparkSession
+
+from engine.errors import Act, Bug, EcluseError
+from engine.lake import book, land, maintain, ranges, session
+from engine.lake.book import FlowState
+from engine.lake.desk import Desk, Standing
+from engine.lake.ranges import Offsets
+from engine.plan import FlowPlan, LanePlan
+from engine.state import Event, State, move
+from engine.supervise import Clock, Parked, Policy, attempt
+
+LOG = structlog.get_logger()
+Ends = Mapping[str, Offsets]
+"""Topic to the end of each partition."""
+
+_LOOK_AGAIN_S: Final = 2.0
+
+
+@dataclass
+class Seat:
+    """One flow in the lane."""
+
+    flow: FlowPlan
+    state: FlowState
+    standing: Standing | None = None
+    work: Future[None] | None = None
+    started_s: float = float("-inf")
+    retry_s: float = float("-inf")
+    looked_s: float = float("-inf")
+    failures: int = 0
+    doubted: bool = False  # the topic may not be the one that was read: look, whatever the offsets say
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread works on it."""
+        return self.work is not None and not self.work.done()
+
+    def waiting(self, ends: Ends) -> int:
+        """How many offsets it has not applied; 1 when where it stands has to be asked first."""
+        if self.flow.topic.name not in ends:
+            return int(self.doubted)
+        if self.standing is None or self.doubted:
+            return 1
+        return ranges.backlog(self.standing.offsets, ends[self.flow.topic.name])
+
+
+@dataclass
+class Lane:
+    """The seats of a lane and its workers."""
+
+    plan: LanePlan
+    root: Path
+    spark: SparkSession
+    desk: Callable[[SparkSession], Desk]
+    clock: Clock
+    policy: Policy
+    seats: list[Seat] = field(default_factory=list)
+    _pool: ThreadPoolExecutor = field(init=False)
+    _local: threading.local = field(default_factory=threading.local)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(self.plan.workers, thread_name_prefix=f"land-{self.plan.lane}")
+        for flow in self.plan.flows:
+            book.store_plan(self.root, flow)  # before its first use: recovery reads it by its hash
+            self.seats.append(Seat(flow, self._begin(book.load_state(self.root, flow.name))))
+
+    def _begin(self, state: FlowState) -> FlowState:
+        """A restart looks at a stopped flow anew: what stopped it is found again, before anything lands."""
+        if state.state is not State.STOPPED:
+            return state
+        return replace(state, state=move(state.state, Event.RESOLVED))
+
+    # --- dispatch
+
+    def dispatch(self, ends: Ends, *, defer: bool = True) -> int:
+        """Hand every due flow to a worker; how many were handed out. Called by Spark and by the timer."""
+        now_s = self.clock.monotonic()
+        handed = 0
+        with self._lock:
+            for seat in self.seats:
+                if self._due(seat, ends, now_s, defer=defer):
+                    seat.started_s = now_s
+                    seat.work = self._pool.submit(self._work, seat, ends.get(seat.flow.topic.name, {}))
+                    seat.work.add_done_callback(functools.partial(self._ended, seat))
+                    handed += 1
+        return handed
+
+    def _due(self, seat: Seat, ends: Ends, now_s: float, *, defer: bool) -> bool:
+        if seat.busy or now_s < seat.retry_s or self._stopped(seat, now_s):
+            return False
+        waiting = seat.waiting(ends)
+        if not waiting:
+            return False
+        fresh = now_s - seat.started_s < seat.flow.freshness_s
+        early = fresh and waiting < seat.flow.rows_per_commit
+        return not (defer and early and not seat.doubted)
+
+    def _stopped(self, seat: Seat, now_s: float) -> bool:
+        if seat.state.state is not State.STOPPED:
+            return False
+        if now_s - seat.looked_s < _LOOK_AGAIN_S:
+            return True
+        seat.looked_s = now_s
+        written = book.load_state(self.root, seat.flow.name)
+        if written.state is State.STOPPED and written.accepted.get("code") != written.code:
+            return True
+        seat.state = replace(written, state=State.STREAMING)
+        seat.failures, seat.retry_s = 0, float("-inf")
+        return False
+
+    def doubt(self, ids: Mapping[str, str]) -> None:
+        """Compare the topics' ids: a flow whose topic is another one, or gone, is looked at."""
+        for seat in self.seats:
+            standing = seat.standing
+            if standing is not None and standing.topic_id and not seat.busy:
+                seat.doubted = ids.get(seat.flow.topic.name) != standing.topic_id
+
+    def reconsider(self, flows: set[str], code: str) -> None:
+        """What stopped these flows is gone."""
+        for seat in self.seats:
+            if seat.flow.name in flows and seat.state.code == code and seat.state.state is State.STOPPED:
+                seat.state = replace(seat.state, state=State.STREAMING)
+
+    def settle(self) -> None:
+        """Wait until nobody works."""
+        wait([seat.work for seat in self.seats if seat.work is not None])
+
+    def close(self) -> None:
+        """Let the batches in flight end, take no more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # --- a worker
+
+    def _work(self, seat: Seat, ends: Offsets) -> None:
+        result = attempt(lambda _progress: self._land(seat, ends), self.policy, self.clock)
+        if isinstance(result, Parked):
+            self._failed(seat, result.error)
+
+    def _land(self, seat: Seat, ends: Offsets) -> None:
+        desk = self._own_desk()
+        if seat.standing is None:
+            seat.standing = land.stand(desk, seat.flow)
+        standing = seat.standing
+        entry = land.land(desk, standing, ends, seat.state.accepted.get("code", ""))
+        seat.doubted = False
+        if entry is None:
+            return
+        LOG.info(
+            "landed", flow=entry.flow, seq=entry.seq, read=entry.read, landed=entry.landed,
+            quarantined=entry.quarantined, late=entry.late, ms=entry.duration_ms,
+        )  # fmt: skip
+        self._landed(seat)
+        if maintain.due(standing):
+            maintain.compact(self._maintenance(), self.root, standing)
+
+    def _own_desk(self) -> Desk:
+        if not hasattr(self._local, "desk"):
+            self._local.desk = self.desk(session.worker(self.spark))
+            self.spark.sparkContext.setLocalProperty("spark.scheduler.pool", self.plan.lane)
+        desk: Desk = self._local.desk
+        return desk
+
+    def _maintenance(self) -> SparkSession:
+        if not hasattr(self._local, "maintenance"):
+            self._local.maintenance = session.worker(self.spark)
+        found: SparkSession = self._local.maintenance
+        return found
+
+    # --- what becomes of it
+
+    def _landed(self, seat: Seat) -> None:
+        seat.failures = 0
+        if seat.state.state is not State.STREAMING or seat.state.code or seat.state.since == "":
+            state = move(seat.state.state, Event.LANDED)
+            self._store(seat, FlowState(seat.flow.name, state))
+
+    def _failed(self, seat: Seat, error: EcluseError) -> None:
+        seat.failures += 1
+        retry = error.act is Act.RETRY
+        seat.retry_s = self.clock.monotonic() + (self.policy.wait_s(seat.failures) if retry else 0.0)
+        standing, seat.standing = seat.standing, None  # the table is asked again
+        seat.doubted = False
+        state = move(seat.state.state, Event.FAILED if retry else Event.REFUSED)
+        LOG.warning(
+            "parked" if retry else "stopped", flow=seat.flow.name, code=error.code, what=error.what,
+            where=error.where, failures=seat.failures,
+        )  # fmt: skip
+        offsets = {} if standing is None else {str(p): o for p, o in sorted(standing.offsets.items())}
+        told = FlowState(
+            seat.flow.name, state, error.code, error.what, error.where, error.hint,
+            first_unapplied=offsets, attempts=seat.failures,
+        )  # fmt: skip
+        self._store(seat, told)
+
+    def _store(self, seat: Seat, state: FlowState) -> None:
+        at = datetime.fromtimestamp(self.clock.wall(), UTC).isoformat(timespec="seconds")
+        seat.state = replace(state, since=at)
+        book.store_state(self.root, seat.state)
+
+    def _ended(self, seat: Seat, work: Future[None]) -> None:
+        """A worker that fell over is a fault of ours: the flow stops, the others go on."""
+        fault = None if work.cancelled() else work.exception()
+        if fault is not None:
+            LOG.error("fault", flow=seat.flow.name, exc_info=fault)
+            self._failed(seat, Bug(f"{type(fault).__name__}: {fault}", where=seat.flow.name))

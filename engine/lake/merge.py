@@ -1,0 +1,282 @@
+"""Mode scd1: one row per key, guarded by position; what is gone is remembered beside the table.
+
+The folded batch is kept while it is used: its first pass gives the literal bounds of the keys. A join with
+the target's positions says which changes came too late, but only where some can: where a position is not
+above the height that its partition had, where a floor came, or where a column is unset.
+
+Rule: deletes and floors are written to the tombstones before the table's own commit. They are facts of the
+topic, true whatever becomes of the batch, and writing them again changes nothing that is read from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.lake import append, book, commits, halt, session, table
+from engine.lake.append import decoded
+from engine.lake.batch import Batch, Position, Seen
+from engine.lake.decode import Decoder, name, quote
+from engine.lake.fold import Fold, below, bounds
+from engine.names import avro_name
+from engine.schema import delta
+
+_RAW = ("partition", "offset", "value", "key", "timestamp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scd1:
+    """A batch in hand. ``before`` is the table's version that the batch meets."""
+
+    session: SparkSession
+    root: Path
+    batch: Batch
+    fold: Fold
+    decoder: Decoder
+    raw: DataFrame
+    before: int
+
+    @property
+    def path(self) -> Path:
+        """The flow's table."""
+        return book.table_path(self.root, self.batch.flow.sink.table)
+
+    @property
+    def tombstones(self) -> Path:
+        """Where its deletes and floors are."""
+        return book.tombstones_path(self.root, self.batch.flow.sink.table)
+
+    # the batch's rows
+
+    def changes(self) -> DataFrame:
+        """Every record of the range: its reason, whether a floor is above it, whether it may be late."""
+        frame = decoded(self.raw, self.decoder, _RAW)
+        again = append.below_water(self.batch.waters)
+        return frame.withColumns(
+            {
+                "_late": F.expr(self.fold.late(self.batch)),
+                "_again": F.expr(f"_reason IS NULL AND {again}"),
+                "head": F.expr("substring(value, 1, 5)"),
+            }
+        )
+
+    def folded(self, changes: DataFrame) -> DataFrame:
+        """One row per key."""
+        sound = changes.where("_reason IS NULL AND NOT _late AND op <> 't'")
+        image = ("op", "tx", "ts_us", "head", "_position", "unchanged", "i")
+        keyed = sound.selectExpr(*self.fold.key_columns(), *image)
+        groups = keyed.groupBy(*(f"k{n}" for n in range(len(self.fold.keys))))
+        return groups.agg(*(F.expr(text) for text in self.fold.aggregates())).selectExpr(*self.fold.source())
+
+    def judged(self, source: DataFrame) -> DataFrame:
+        """The folded rows with their verdict: apply, late, unset."""
+        on = " AND ".join(f"t.k{n} = s.k{n}" for n in range(len(self.fold.keys)))
+        joined = source.alias("s").join(self._target().alias("t"), F.expr(on), "left")
+        gone = "cast(NULL AS " + table.POSITION + ")"
+        tombstones = self._remembered()
+        if tombstones is not None:
+            on = " AND ".join(f"d.k{n} = s.k{n}" for n in range(len(self.fold.keys)))
+            joined = joined.join(tombstones.alias("d"), F.expr(on), "left")
+            gone = "d.at"
+        verdict = (
+            "CASE WHEN t.at IS NOT NULL AND t.at >= s._position THEN 'late' "
+            f"WHEN t.at IS NULL AND {gone} >= s._position THEN 'late' "
+            "WHEN s.lost <> '' THEN 'unset' "
+            "WHEN s.needs <> '' AND (t.at IS NULL OR t.dead) THEN 'unset' ELSE 'apply' END"
+        )
+        return joined.selectExpr("s.*", f"{verdict} AS verdict")
+
+    def _target(self) -> DataFrame:
+        keys = [f"{name(k)} AS k{n}" for n, k in enumerate(self.fold.keys)]
+        floor = self.batch.floor
+        # a row below the floor is gone, whether or not the floor has been applied to the table yet
+        dead = "_deleted" if self.fold.soft else "false"
+        if floor is not None:
+            dead = f"({dead} OR {below('_position', floor)})"
+        reader = self.session.read.format("delta").option("versionAsOf", str(self.before))
+        return reader.load(str(self.path)).selectExpr(*keys, "_position AS at", f"{dead} AS dead")
+
+    def _remembered(self) -> DataFrame | None:
+        if not book.exists(self.tombstones):
+            return None
+        frame = self.session.read.format("delta").load(str(self.tombstones))
+        frame = frame.where(f"_landed_at <> timestamp_micros({self.batch.landed_at_us}L)")
+        keys = [F.expr(f"{name(k)} AS k{n}") for n, k in enumerate(self.fold.keys)]
+        groups = frame.where(f"{name(self.fold.keys[0])} IS NOT NULL").groupBy(*keys)
+        return groups.agg(F.expr("max(_position) AS at"))
+
+    # what is counted
+
+    def counters(self) -> dict[str, str]:
+        """The counters of the records, alias to aggregate."""
+        return append.counts(self.batch) | {
+            "below": "count_if(_late)",
+            "again": "count_if(_again AND NOT _late AND op <> 't')",
+            "floors": "count_if(_reason IS NULL AND op = 't')",
+        }
+
+    def survey(self, source: DataFrame) -> Mapping[str, Any]:
+        """One pass over the folded rows: how many, of how many changes, between which keys."""
+        found = [
+            "count(1) AS groups",
+            "coalesce(sum(cnt), 0) AS changes",
+            "count_if(op = 'd') AS deletes",
+            "count_if(lost <> '' OR needs <> '') AS unset",
+        ]
+        for n in range(len(self.fold.keys)):
+            found += [f"cast(min(k{n}) AS string) AS lo{n}", f"cast(max(k{n}) AS string) AS hi{n}"]
+        row: Mapping[str, Any] = source.agg(*(F.expr(text) for text in found)).collect()[0].asDict()
+        return row
+
+    def verdicts(self, judged: DataFrame) -> dict[str, tuple[int, int]]:
+        """Per verdict: the keys, and the changes behind them."""
+        rows = (
+            judged.groupBy("verdict").agg(F.expr("count(1) AS keys"), F.expr("sum(cnt) AS changes")).collect()
+        )
+        return {row.verdict: (row["keys"], row["changes"]) for row in rows}
+
+    # what is written
+
+    def remember(self, source: DataFrame, *, deletes: bool) -> int:
+        """Write deletes and floors to the tombstones; how many rows that commit says it has."""
+        rows: DataFrame | None = None
+        keys = [name(k) for k in self.fold.keys]
+        landed = f"timestamp_micros({self.batch.landed_at_us}L) AS _landed_at"
+        if deletes:
+            named = [f"k{n} AS {k}" for n, k in enumerate(keys)]
+            rows = source.where("op = 'd'").selectExpr(*named, "_position", landed)
+        if self.batch.floors_in_batch:
+            types = self.fold.target.columns
+            empty = [f"cast(NULL AS {delta(types[k])}) AS {name(k)}" for k in self.fold.keys]
+            floors = (
+                self.changes().where("_reason IS NULL AND op = 't'").selectExpr(*empty, "_position", landed)
+            )
+            rows = floors if rows is None else rows.unionByName(floors)
+        if rows is None:
+            return 0
+        self._create_tombstones()
+        before = commits.head(self.tombstones)
+        rows.coalesce(1).write.format("delta").mode("append").save(str(self.tombstones))
+        return commits.rows_since(self.tombstones, before)
+
+    def _create_tombstones(self) -> None:
+        if book.exists(self.tombstones):
+            return
+        types = self.fold.target.columns
+        body = ", ".join(f"{name(k)} {delta(types[k])}" for k in self.fold.keys)
+        said = f"'ecluse.flow' = {quote(self.batch.flow.name)}"
+        self.session.sql(
+            f"CREATE TABLE IF NOT EXISTS {table.sql_name(self.tombstones)} ({body}, _position "
+            f"{table.POSITION}, _landed_at timestamp) USING delta TBLPROPERTIES ({said})"
+        )
+
+    def merge(self, source: DataFrame, got: Mapping[str, Any]) -> None:
+        """The table's own commit."""
+        source.createOrReplaceTempView("ecluse_source")
+        limits = "" if self.batch.floors_in_batch else bounds(self.fold.keys, self.fold.target.columns, got)
+        text = self.fold.merge(table.sql_name(self.path), limits, self.batch)
+        session.set_transaction(self.session, self.batch.app_id, self.batch.seq, self.batch.metadata())
+        try:
+            self.session.sql(text)
+        finally:
+            session.clear_transaction(self.session)
+
+    def unset(self, judged: DataFrame) -> DataFrame:
+        """The records of the keys that nobody can apply, as the quarantine takes them."""
+        keys = [f"k{n}" for n in range(len(self.fold.keys))]
+        missing = (
+            "concat('unchanged-without-row:', concat_ws(',', nullif(lost, ''), nullif(needs, ''))) AS why"
+        )
+        bad = judged.where("verdict = 'unset'").selectExpr(*(f"{k} AS b{k}" for k in keys), missing)
+        sound = self.changes().where("_reason IS NULL AND NOT _late AND op <> 't'")
+        on = [sound[f"i.{avro_name(k)}"] == bad[f"bk{n}"] for n, k in enumerate(self.fold.keys)]
+        return sound.join(bad, on).withColumn("_reason", F.col("why"))
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a batch came to; ``judged`` is there when some rows have to be quarantined after it."""
+
+    seen: Seen
+    unset: DataFrame | None
+
+
+def floor_of(work: Scd1, known: Position | None) -> Position | None:
+    """The highest floor: known, or in the batch."""
+    frame = decoded(work.raw, work.decoder, _RAW)
+    row = frame.where("_reason IS NULL AND op = 't'").agg(F.expr("max(_position) AS top")).collect()[0]
+    found = None if row.top is None else (row.top["era"], row.top["major"], row.top["minor"])
+    return max((p for p in (known, found) if p is not None), default=None)
+
+
+def run(work: Scd1, *, write: bool) -> Merged:
+    """Fold, judge, remember, merge; with ``write`` false only count what an earlier run did."""
+    changes = work.changes()
+    observed = {**work.counters()}
+    counted = changes.agg(*(F.expr(f"{text} AS {alias}") for alias, text in observed.items()))
+    observation = append.observe(changes, observed)
+    source = work.folded(observation.frame).persist()
+    judged: DataFrame | None = None
+    try:
+        got = work.survey(source)
+        records = observation.observation.get if got["groups"] else counted.collect()[0].asDict()
+        chosen = source
+        verdicts = {"apply": (got["groups"], got["changes"])}
+        if records["again"] or got["unset"] or work.batch.floors_in_batch:
+            judged = work.judged(source).persist()
+            verdicts = work.verdicts(judged)
+            chosen = judged.where("verdict = 'apply'")
+        remembered = _remember(work, chosen, got, write=write)
+        if write:
+            work.merge(chosen, got)
+        seen = _seen(work.batch, records, verdicts, remembered)
+        unset = work.unset(judged) if judged is not None and "unset" in verdicts else None
+        if unset is not None:
+            unset = unset.localCheckpoint()
+        return Merged(seen, unset)
+    finally:
+        for frame in (judged, source):
+            if frame is not None:
+                frame.unpersist()
+
+
+def _remember(work: Scd1, chosen: DataFrame, got: Mapping[str, Any], *, write: bool) -> int:
+    if write:
+        return work.remember(chosen, deletes=bool(got["deletes"]) and not work.fold.soft)
+    if not book.exists(work.tombstones):
+        return 0
+    frame = work.session.read.format("delta").load(str(work.tombstones))
+    return int(frame.where(f"_landed_at = timestamp_micros({work.batch.landed_at_us}L)").count())
+
+
+def _seen(
+    batch: Batch, records: Mapping[str, Any], verdicts: Mapping[str, tuple[int, int]], remembered: int
+) -> Seen:
+    late, unset = verdicts.get("late", (0, 0)), verdicts.get("unset", (0, 0))
+    apply = verdicts.get("apply", (0, 0))
+    found = append.seen(batch, {**records, "again": 0})
+    return replace(
+        found,
+        merged_away=(apply[1] - apply[0]) + (late[1] - late[0]),
+        late=records["below"] + late[0],
+        unset=unset[1],
+        remembered=remembered,
+    )
+
+
+def highest_floor(spark: SparkSession, path: Path, keys: tuple[str, ...]) -> Position | None:
+    """The highest floor that is remembered of a table."""
+    if not book.exists(path) or not keys:
+        return None
+
+    def work() -> Any:
+        frame = spark.read.format("delta").load(str(path)).where(f"{name(keys[0])} IS NULL")
+        return frame.agg(F.expr("max(_position) AS top")).collect()[0].top
+
+    top = halt.sure(work, where=str(path))
+    return None if top is None else (top["era"], top["major"], top["minor"])

@@ -1,0 +1,111 @@
+"""The one table of records that did not land: bytes, coordinates, and why.
+
+Rule: written after the table's commit, for exactly that commit's range, under the same application id and
+seq, and only when the batch saw bad records. Writing it again changes nothing. The number of rows that the
+commit reports is the ledger's own witness of what was quarantined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import LandingFenced, LedgerDisagrees
+from engine.lake import book, commits, halt, table
+from engine.lake.append import decoded
+from engine.lake.batch import Batch
+from engine.lake.commits import Commit
+from engine.lake.decode import Decoder, name, quote
+from engine.ledger import QUARANTINE
+from engine.names import avro_name
+
+_SOUND = ("unfit:", "unchanged-", "key-null:", "utf8:", "row-too-large")
+_KEEP = ("partition", "offset", "value", "key", "timestamp")
+
+
+def create(session: SparkSession, root: Path) -> None:
+    """Make the quarantine where it is not; before any worker, because two creations conflict."""
+    path = book.quarantine_path(root)
+    body = ", ".join(f"{name(c)} {t}" for c, t in QUARANTINE)
+    statement = f"CREATE TABLE IF NOT EXISTS {table.sql_name(path)} ({body}) USING delta"
+    halt.sure(lambda: session.sql(statement), where=str(path))
+
+
+def bad(raw: DataFrame, decoder: Decoder) -> DataFrame:
+    """The records of a range that did not decode or fit, with their reason."""
+    frame = decoded(raw, decoder, _KEEP)
+    # observe stands between decoding and the filter, which Spark would push down and decode with again
+    return frame.observe(Observation(), F.count(F.lit(1)).alias("n")).where("_reason IS NOT NULL")
+
+
+def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
+    """The quarantine's columns, in its order."""
+    flow = batch.flow
+    # only a record that was decoded whole has an op and a position that can be believed
+    sound = " OR ".join(f"_reason LIKE '{kind}%'" for kind in _SOUND)
+    pairs = ", ".join(f"{quote(k)}, i.{name(avro_name(k))}" for k in keys)
+    key_json = f"if({sound}, to_json(named_struct({pairs})), NULL)" if pairs else "cast(NULL AS string)"
+    stage = (
+        "CASE WHEN _reason LIKE 'unchanged-%' THEN 'apply' WHEN " + sound + " THEN 'type' ELSE 'decode' END"
+    )
+    id_ = "CASE WHEN length(value) >= 5 THEN cast(conv(hex(substring(value, 2, 4)), 16, 10) AS int) END"
+    literals = {
+        "flow": flow.name,
+        "table": flow.sink.table,
+        "app_id": batch.app_id,
+        "plan": flow.hash,
+        "topic": flow.topic.name,
+        "topic_id": batch.topic_id,
+    }
+    found = {c: quote(v) for c, v in literals.items()} | {
+        "seq": f"{batch.seq}L",
+        "partition": "partition",
+        "offset": "offset",
+        "stage": stage,
+        "reason": "_reason",
+        "schema_id": id_,
+        "op": f"if({sound}, op, NULL)",
+        "position": f"if({sound}, _position, NULL)",
+        "key_json": key_json,
+        "unfit": f"if({sound}, unfit, NULL)",
+        "key": "key",
+        "value": "value",
+        "record_at": "timestamp",
+        "quarantined_at": f"timestamp_micros({now_us}L)",
+    }
+    return [f"{found[c]} AS {name(c)}" for c, _ in QUARANTINE]
+
+
+def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
+    """Write the batch's bad records; how many the quarantine now holds of it."""
+    path = book.quarantine_path(root)
+    before = commits.head(path)
+    where = f"{batch.flow.name} seq {batch.seq}"
+    halt.sure(
+        lambda: table.append(frame, path, app_id=batch.app_id, seq=batch.seq, metadata=batch.metadata()),
+        where=where,
+    )
+    _, found = commits.since(path, before, batch.app_id)
+    found = found or commits.newest(path, batch.app_id)
+    _check(found, batch, where)
+    rows = found.metrics.get("numOutputRows", 0) if found else 0
+    if rows != expected:
+        raise LedgerDisagrees(
+            f"the batch saw {expected} bad records and its quarantine holds {rows}",
+            where=where,
+            hint="compare the quarantine with the batch's range, then restart the landing",
+        )
+    return rows
+
+
+def _check(found: Commit | None, batch: Batch, where: str) -> None:
+    mine = found is not None and found.seq == batch.seq and dict(found.span) == dict(batch.span)
+    if not mine:
+        raise LandingFenced(
+            "the quarantine of this batch was written by somebody else",
+            where=where,
+            hint="stop the other landing of this group, then start this one again",
+        )

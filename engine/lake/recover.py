@@ -1,0 +1,103 @@
+"""Where a flow stands, told by its own table; and the batch that a crash left half booked.
+
+1. The table's snapshot knows the newest seq of our application id, even when the log was cleaned.
+2. The newest commit with that txn holds the range: its ends are the next start.
+3. Cleaned away: the ledger's entry of that seq. Neither: a named stop, never "earliest".
+4. The table's commit is the first durable write of a batch: without its ledger entry the batch is
+   completed before anything else, from the commit's own range and plan.
+5. Older entries that are missing are booked again from the table's own commits.
+
+Rule: reads; the only writes are the steps of a schema change that were interrupted, and old entries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from engine import names
+from engine.errors import HistoryLost, TableReplaced
+from engine.lake import batch, book, commits, table
+from engine.lake.commits import Commit
+from engine.lake.desk import Desk, Standing
+from engine.ledger import Entry
+from engine.plan import FlowPlan
+
+EPOCH = 1  # a new epoch comes with a replay into a new or replaced table
+
+
+def stand(desk: Desk, flow: FlowPlan) -> tuple[Standing, Commit | None]:
+    """Where a flow stands, and the commit whose batch has to be completed first, if there is one."""
+    app_id = names.app_id(flow.name, EPOCH)
+    path = book.table_path(desk.root, flow.sink.table)
+    booked = desk.book.entries(app_id)
+    standing = Standing(flow, app_id)
+    if not book.exists(path):
+        _refuse_unknown(booked, flow)
+        return standing, None
+    target, pending = table.load(path, flow)
+    if pending:
+        table.finish(desk.session, path, flow, target, pending)
+    standing.target = target
+    standing.version = commits.head(path)
+    standing.small_files = sum(size < commits.SMALL_BYTES for size in book.file_sizes(path))
+    seq = book.transaction_version(path, app_id)
+    if seq is None:
+        _refuse_unknown(booked, flow)
+        return standing, None
+    return _from_commit(desk, standing, seq, booked)
+
+
+def _from_commit(
+    desk: Desk, standing: Standing, seq: int, booked: Mapping[int, Entry]
+) -> tuple[Standing, Commit | None]:
+    path = book.table_path(desk.root, standing.flow.sink.table)
+    commit = commits.newest(path, standing.app_id)
+    if commit is not None and commit.seq != seq:
+        raise HistoryLost(
+            f"the table's snapshot says seq {seq}, its newest commit of ours says {commit.seq}",
+            where=str(path),
+            hint="restore the table's _delta_log",
+        )
+    entry = booked.get(seq)
+    if commit is None and entry is None:
+        raise HistoryLost(
+            f"the commit of seq {seq} was cleaned away and the ledger does not have it",
+            where=str(path),
+            hint=f"restore {book.ledger_path(desk.root)}, or replay the flow into a new table",
+        )
+    standing.seq = seq
+    if commit is not None:
+        standing.offsets = dict(commit.next)
+        standing.topic_id = str(commit.said["topic_id"])
+    elif entry is not None:
+        standing.offsets = {p: b for p, (_, b) in entry.offsets.items()}
+        standing.topic_id = entry.topic_id
+    if entry is not None:
+        standing.waters = batch.waters_from(json.loads(entry.marks))
+    _book_again(desk, standing, seq, booked)
+    return standing, commit if entry is None else None
+
+
+def _refuse_unknown(booked: Mapping[int, Entry], flow: FlowPlan) -> None:
+    if booked:
+        raise TableReplaced(
+            f"the ledger has {len(booked)} batches of this flow, and the table has none",
+            where=flow.sink.table,
+            hint="put the table back, or move the ledger's entries of this flow away to begin again",
+        )
+
+
+def _book_again(desk: Desk, standing: Standing, seq: int, booked: Mapping[int, Entry]) -> None:
+    """Entries that somebody lost: every batch but the newest was booked before the next one began."""
+    missing = set(range(1, seq)) - set(booked)
+    if not missing:
+        return
+    path = book.table_path(desk.root, standing.flow.sink.table)
+    for commit in commits.history(path, standing.app_id):
+        if commit.seq in missing:
+            entry = batch.rebooked(commit, standing.flow)
+            desk.book.add(replace(entry, reasons=("the ledger had lost this batch",)))
+        if commit.seq <= min(missing):
+            return

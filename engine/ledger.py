@@ -1,0 +1,146 @@
+"""The ledger: one entry per batch and flow, the quarantined row, and the equation that both must meet.
+
+Rule (I4): what was read is what landed, was merged away, was a duplicate, came too late, was dropped by a
+rule or was quarantined; every term is counted by itself and none is the difference of two others. This
+room does not read or write tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+from engine.errors import LedgerDisagrees
+
+Span = tuple[int, int]
+"""The first offset of a range, and the first offset after it."""
+
+_TERMS: Final = ("landed", "merged_away", "duplicates", "late", "dropped", "quarantined")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One batch of one flow, durable and balanced.
+
+    A count is None where nobody can know it any more: an old batch that was booked again from the table's
+    own commits. ``marks`` is JSON: per partition the highest writer epoch and position seen so far.
+    """
+
+    flow: str
+    table: str
+    app_id: str
+    seq: int
+    plan: str
+    writer: str
+    topic: str
+    topic_id: str
+    offsets: Mapping[int, Span]
+    read: int | None
+    landed: int | None
+    merged_away: int | None = 0
+    duplicates: int | None = 0
+    late: int | None = 0
+    dropped: int | None = 0
+    quarantined: int | None = 0
+    table_version: int
+    committed_us_min: int | None = None
+    committed_us_max: int | None = None
+    landed_at_us: int
+    duration_ms: int = 0
+    state: str = "landed"  # landed, completed (after a crash), rebooked (from the table's own commits)
+    reasons: tuple[str, ...] = field(default=())
+    marks: str = "{}"
+
+
+def balance(entry: Entry) -> None:
+    """Raise LedgerDisagrees unless the equation of the batch holds (I4)."""
+    terms = {name: getattr(entry, name) for name in _TERMS}
+    if entry.read is None or any(count is None for count in terms.values()):
+        return
+    if entry.read != sum(terms.values()):
+        said = " + ".join(f"{count} {name}" for name, count in terms.items() if count or name == "landed")
+        raise LedgerDisagrees(
+            f"read {entry.read} records, but found {said}",
+            where=f"{entry.flow} seq {entry.seq}, {place(entry)}",
+            hint=f"compare the range with {entry.table} version {entry.table_version}, then restart",
+        )
+
+
+def place(entry: Entry) -> str:
+    """The batch's range as a person reads it."""
+    spans = " ".join(f"{p}:[{a},{b})" for p, (a, b) in sorted(entry.offsets.items()))
+    return f"{entry.topic} {spans}"
+
+
+LEDGER: Final = pa.schema(
+    [
+        pa.field("flow", pa.string(), nullable=False),
+        pa.field("table", pa.string(), nullable=False),
+        pa.field("app_id", pa.string(), nullable=False),
+        pa.field("seq", pa.int64(), nullable=False),
+        pa.field("plan", pa.string()),
+        pa.field("writer", pa.string()),
+        pa.field("topic", pa.string()),
+        pa.field("topic_id", pa.string()),
+        pa.field("offsets", pa.string()),
+        *[pa.field(name, pa.int64()) for name in ("read", *_TERMS)],
+        pa.field("table_version", pa.int64()),
+        pa.field("committed_us_min", pa.int64()),
+        pa.field("committed_us_max", pa.int64()),
+        pa.field("landed_at_us", pa.int64()),
+        pa.field("duration_ms", pa.int64()),
+        pa.field("state", pa.string()),
+        pa.field("reasons", pa.list_(pa.string())),
+        pa.field("marks", pa.string()),
+    ]
+)
+"""The ledger's table. Offsets are JSON, ``{"0": [from, to]}``: every engine reads a string."""
+
+
+def to_row(entry: Entry) -> dict[str, Any]:
+    """The entry as a row of ``LEDGER``."""
+    row = asdict(entry)
+    row["offsets"] = json.dumps({str(p): list(span) for p, span in sorted(entry.offsets.items())})
+    row["reasons"] = list(entry.reasons)
+    return row
+
+
+def from_row(row: Mapping[str, Any]) -> Entry:
+    """The entry that a row of ``LEDGER`` holds."""
+    values = dict(row)
+    values["offsets"] = {int(p): (a, b) for p, (a, b) in json.loads(row["offsets"]).items()}
+    values["reasons"] = tuple(row["reasons"] or ())
+    return Entry(**values)
+
+
+QUARANTINE: Final = (
+    ("flow", "string"),
+    ("table", "string"),
+    ("app_id", "string"),
+    ("seq", "bigint"),
+    ("plan", "string"),
+    ("topic", "string"),
+    ("topic_id", "string"),
+    ("partition", "int"),
+    ("offset", "bigint"),
+    ("stage", "string"),
+    ("reason", "string"),
+    ("schema_id", "int"),
+    ("op", "string"),
+    ("position", "struct<era:bigint,major:bigint,minor:bigint>"),
+    ("key_json", "string"),
+    ("unfit", "map<string,string>"),
+    ("key", "binary"),
+    ("value", "binary"),
+    ("record_at", "timestamp"),
+    ("quarantined_at", "timestamp"),
+)
+"""The quarantine's columns. A row is known by (topic_id, partition, offset, stage) and (app_id, seq).
+
+``stage`` is ``decode`` (the bytes are no record of ours), ``type`` (a value has no place in its column) or
+``apply`` (the record is sound, and the table has no row to apply it to).
+"""

@@ -1,0 +1,31 @@
+"""Spark for the tests of the landing: one per run, as the landing itself starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.services import Services
+
+if TYPE_CHECKING:
+    from tests.support.landing import Landing
+
+
+@pytest.fixture(scope="session")
+def spark(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from engine.lake import session
+
+    scratch = tmp_path_factory.mktemp("spark")
+    made = session.start(session.Engine(services.java_home, services.spark_jars, scratch, memory="1g"))
+    yield made
+    session.end(made)
+
+
+@pytest.fixture
+def landing(spark: Any, services: Services, prefix: str, lake: Path) -> Landing:
+    from tests.support.landing import Landing
+
+    return Landing(spark, services.kafka, lake, prefix)
