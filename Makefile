@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 SEEDS  ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test faults docs lock clean
+.PHONY: help setup demo check test faults docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 setup: $(READY)  ## the virtual environment, from the lock
+
+demo: $(READY)  ## a parcel company in four acts; DEMO_SECONDS=n of traffic, KEEP=1 keeps the services
+	@$(BIN)/ecluse demo
 
 check: $(READY)  ## format, lint, types, import contracts, unit and conformance tests
 	$(BIN)/ruff format --check .

@@ -161,7 +161,10 @@ def health(now: Lag, before: Lag | None, *, state: State, freshness_s: float, id
         return Health.UNKNOWN
     if behind_s <= 3 * freshness_s + SLACK_S:
         return Health.OK
-    if records and (idle_s is None or idle_s > 3 * freshness_s + STALL_S):
+    still_s = (
+        now.kafka_s if idle_s is None else idle_s
+    )  # a flow that never landed stands since its oldest record
+    if records and still_s is not None and still_s > 3 * freshness_s + STALL_S:
         return Health.STALLED
     if before is None or before.behind_s is None or before.kafka_records is None:
         return Health.UNKNOWN
