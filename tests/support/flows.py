@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ import psycopg
 from psycopg import sql
 
 from tests.support import oracles_lake, oracles_topic, workload_postgres
-from tests.support.killer import kill_tree
+from tests.support.flows_worker import KILLED, Worker
 from tests.support.waits import wait_until
 from tests.support.workload import COUNTERS, LISTS, Change, Mix, Row, Transaction, finals, transactions
 from tests.support.workload_postgres import Traffic
@@ -33,7 +32,6 @@ REPOSITORY: Final = Path(__file__).parents[2]
 CONNECTION: Final = "shop"
 TABLES: Final = (LISTS, COUNTERS)
 FLOWS: Final = tuple(f"{table}_{form}" for table in TABLES for form in ("log", "now"))
-KILLED: Final = -signal.SIGKILL
 _KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "ECLUSE_CACHE", "XDG_CACHE_HOME", "JAVA_HOME")
 _LIMIT_S: Final = 240.0
 
@@ -81,44 +79,6 @@ class Places:
 
 
 @dataclass
-class Worker:
-    """A worker process: its log, its end."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def text(self) -> str:
-        """All that it has said."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Its log lines that are JSON objects."""
-        for line in self.text().splitlines():
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(event, dict):
-                yield event
-
-    def ended(self, *, limit_s: float = _LIMIT_S) -> int:
-        """Its exit code, once it has ended by itself."""
-        wait_until(lambda: self.process.poll() is not None, f"{self.log.name} ends", limit_s=limit_s)
-        return self.process.wait()
-
-    def stop(self, *, limit_s: float = 60) -> int:
-        """SIGTERM, and its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.ended(limit_s=limit_s)
-
-    def kill(self) -> None:
-        """SIGKILL to it and everything that it has started."""
-        kill_tree(self.process.pid)
-        self.process.wait()
-
-
-@dataclass
 class World:
     """One project: ``folder`` holds its files, logs and lake."""
 
@@ -132,6 +92,7 @@ class World:
     poisoned: set[tuple[str, int, int]] = field(default_factory=set)
     _plan: Iterator[Transaction] | None = None
     _registry: oracles_topic.Registry | None = None
+    _told: dict[str, list[Change]] = field(default_factory=dict)
 
     @property
     def registry(self) -> oracles_topic.Registry:
@@ -238,6 +199,17 @@ class World:
         """``run capture``; with a point, one that kills itself there."""
         return self._start("capture", ["run", "capture", self.name], point, nth)
 
+    def reading_capture(self) -> Worker:
+        """A capture that streams: what is written from now on it reads."""
+        worker = self.capture()
+
+        def reads() -> bool:
+            assert worker.process.poll() is None, worker.text()[-3000:]
+            return any(event.get("event") == "capturing" for event in worker.events())
+
+        wait_until(reads, "the capture streams", limit_s=90)
+        return worker
+
     def landing(self, *, until_done: bool = False, point: str = "", nth: int = 1) -> Worker:
         """``run landing``; with a point, one that kills itself (and its JVM) there."""
         words = ["run", "landing", *(["--available-now"] if until_done else [])]
@@ -276,7 +248,7 @@ class World:
         program: Sequence[str] = _ECLUSE
         if point:
             self.record.unlink(missing_ok=True)
-            program = [sys.executable, "-m", "tests.support.programs", point, str(nth), str(self.record)]
+            program = [*_KILLED, point, str(nth), str(self.record)]
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*program, "--project", str(self.folder), *words],
@@ -307,14 +279,19 @@ class World:
         return workload_postgres.rows(self.dsn, table)
 
     def told(self, table: str) -> list[Change]:
-        """What the topic tells, duplicates included; nothing while there is no topic."""
+        """What the topic tells, duplicates included, in the order of each partition."""
+        known, topic = self._told.setdefault(table, []), self.topic(table)
+        after: dict[int, int] = {}
+        for change in known:
+            after[change.partition] = max(after.get(change.partition, -1), change.offset)
         try:
-            raws = oracles_topic.read_raw(self.places.kafka, self.topic(table))
+            raws = oracles_topic.read_raw(self.places.kafka, topic, after)
         except KeyError:
-            return []
-        topic = self.topic(table)
+            return []  # there is no topic yet
         good = [r for r in raws if (topic, r.partition, r.offset) not in self.poisoned]
-        return oracles_topic.changes(self.registry, good)
+        known += oracles_topic.changes(self.registry, good)
+        known.sort(key=lambda change: (change.partition, change.offset))
+        return list(known)
 
     def table(self, flow: str) -> Path:
         """The folder of a flow's table."""
@@ -358,7 +335,8 @@ class World:
         return sorted(mine, key=lambda r: (r["app_id"], r["seq"]))
 
 
-_ECLUSE: Final = (sys.executable, "-c", "from engine.cli.main import run; run()")
+_ECLUSE: Final = (sys.executable, "-m", "engine.cli")
+_KILLED: Final = (sys.executable, "-m", "tests.support.programs")
 
 
 def _offsets(stored: Any) -> dict[str, tuple[int, int]]:

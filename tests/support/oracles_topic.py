@@ -10,7 +10,7 @@ import io
 import json
 import struct
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,8 @@ class Raw:
     value: bytes | None
 
 
-def read_raw(bootstrap: str, topic: str) -> list[Raw]:
-    """Every record from the earliest to the end of now, partition by partition."""
+def read_raw(bootstrap: str, topic: str, after: Mapping[int, int] | None = None) -> list[Raw]:
+    """Every record to the end of now, partition by partition; ``after`` names offsets already read."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "oracle", "enable.auto.commit": False, "log_level": 0}
     )
@@ -41,21 +41,23 @@ def read_raw(bootstrap: str, topic: str) -> list[Raw]:
         partitions = consumer.list_topics(topic, timeout=_WAIT_S).topics[topic].partitions
         found: list[Raw] = []
         for number in sorted(partitions):
-            found += _read_partition(consumer, topic, number)
+            found += _read_partition(consumer, topic, number, (after or {}).get(number, -1))
         return found
     finally:
         consumer.close()
 
 
-def _read_partition(consumer: Any, topic: str, number: int) -> list[Raw]:
+def _read_partition(consumer: Any, topic: str, number: int, after: int) -> list[Raw]:
     low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WAIT_S)
+    low = max(low, after + 1)
     consumer.assign([TopicPartition(topic, number, low)])
     found: list[Raw] = []
     while low < high and (not found or found[-1].offset < high - 1):
-        batch = consumer.consume(num_messages=500, timeout=_WAIT_S)
-        if not batch:
+        message = consumer.poll(_WAIT_S)
+        if message is None:
             raise AssertionError(f"{topic}/{number} ends at {high}, nothing came after {found[-1:]}")
-        found += [Raw(number, m.offset(), m.key(), m.value()) for m in batch if m.error() is None]
+        if message.error() is None:
+            found.append(Raw(number, message.offset(), message.key(), message.value()))
     return [raw for raw in found if raw.offset < high]
 
 

@@ -42,6 +42,7 @@ create table played (number int primary key);
 """
 
 CONNECT_LIMIT_S: Final = 120
+_PACE_S: Final = 0.02  # leaves the cores to what is tested
 _EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -167,7 +168,7 @@ class Traffic:
             self._error = error
 
     def _until_stopped(self) -> Iterable[Transaction]:
-        while not self._stop.wait(0.002):  # leaves the two cores to what is tested
+        while not self._stop.wait(_PACE_S):
             transaction = next(self._plan)
             yield transaction
             self.played = transaction.number
