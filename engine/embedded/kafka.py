@@ -66,7 +66,7 @@ def settings(data: Path, port: int, controller_port: int) -> str:
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": data,
         # a killed broker may come back as soon as its session has ended
-        "broker.session.timeout.ms": 4000,
+        "broker.session.timeout.ms": 6000,
         "broker.heartbeat.interval.ms": 500,
         "auto.create.topics.enable": "false",
         "default.replication.factor": 1,

@@ -30,7 +30,7 @@ _NEEDS: Final[Mapping[Part, Configuration]] = {
     "postgres": "postgres",
     "spark": "spark",
 }
-_READY_S: Final = 90.0
+_READY_S: Final = 180.0
 _STOP_S: Final = 15.0
 
 
