@@ -39,6 +39,7 @@ OLD_KEY, OLD_ROW, NEW_ROW = ord("K"), ord("O"), ord("N")
 
 EPOCH_US: Final = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 _BINARY, _TEXT, _NULL, _UNCHANGED = ord("b"), ord("t"), ord("n"), ord("u")
+_LARGE: Final = 1 << 20
 _FIXED: Final = {
     BOOL: 1,
     INT2: 2,
@@ -194,7 +195,13 @@ def _any(sizes: Sequence[int | None], plain: int) -> list[str]:
 
 def _fast(sizes: Sequence[int | None], plain: int, scope: dict[str, Any]) -> list[str]:
     """One ``unpack`` per run of fixed-width columns and the head of the column after it."""
-    lines = ["def parse(d, p):", "    s = p", "    try:"]
+    # a large field is cut out once: the second parser must not find the first one's copy still here
+    lines = [
+        "def parse(d, p):",
+        f"    if len(d) > {_LARGE}: return parse_any(d, p)[0]",
+        "    s = p",
+        "    try:",
+    ]
     layout, targets, kinds, segment = ">2s", ["count"], ["count == COUNT"], 0
 
     def close() -> None:
