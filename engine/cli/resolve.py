@@ -20,7 +20,6 @@ from engine.cli import compose, places, show
 from engine.cli.compose import Call
 from engine.cli.doors import iso_now
 from engine.errors import Missing, SlotBusy, TemplateInvalid
-from engine.lake import book
 from engine.marks import Marks
 from engine.plan import CapturePlan, ProjectPlan
 from engine.state import State
@@ -93,6 +92,8 @@ def _accept_capture(
 
 def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) -> list[dict[str, Any]]:
     """Accept every open gap of the flow's table, and what its stop names as lost."""
+    from engine.lake import book
+
     root = Path(places.lake_root(call, plan))
     table = next(f.table for f in plan.flows if f.name == flow)
     done: list[dict[str, Any]] = []

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import pyarrow as pa
-from deltalake import DeltaTable, QueryBuilder
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import LakeUnreachable
 from engine.plan import FlowPlan
 from engine.state import State
 from engine.watch.lag import LandingReading
+
+if TYPE_CHECKING:
+    from deltalake import (
+        DeltaTable,
+    )  # 60 MB, which the command's workers would carry: imported where it is used
 
 RECENT: Final = 50  # batches per flow that end-to-end numbers are made of
 _WALK: Final = 50  # commits looked through for our own: maintenance commits too
@@ -156,6 +157,9 @@ def _ends(batches: Iterable[Mapping[str, Sequence[int]]]) -> dict[int, int]:
 
 def opened(folder: Path) -> DeltaTable | None:
     """A table, or None where none is."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
     if not (folder / "_delta_log").is_dir():
         return None
     try:
@@ -169,6 +173,8 @@ def opened(folder: Path) -> DeltaTable | None:
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Errors of the library as ours."""
+    from deltalake.exceptions import DeltaError
+
     try:
         yield
     except (DeltaError, OSError) as error:
@@ -177,5 +183,8 @@ def translated(where: str) -> Iterator[None]:
 
 def rows(table: DeltaTable, name: str, query: str) -> list[dict[str, Any]]:
     """What a query over one table gives; deletion vectors are applied."""
+    from deltalake import QueryBuilder
+    from pyarrow import RecordBatchReader
+
     stream = QueryBuilder().register(name, table).execute(query)
-    return pa.RecordBatchReader.from_stream(stream).read_all().to_pylist()  # type: ignore[no-any-return]
+    return RecordBatchReader.from_stream(stream).read_all().to_pylist()  # type: ignore[no-any-return]
