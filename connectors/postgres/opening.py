@@ -23,7 +23,7 @@ from connectors.postgres.resume import Resume
 from connectors.postgres.session import Lines, translated
 from connectors.postgres.stream import PostgresSource
 from connectors.postgres.wire import Values, WireRelation, show_lsn
-from engine.errors import SlotBusy, SourceUnready
+from engine.errors import SlotBusy, SourceUnreachable, SourceUnready
 from engine.schema import Relation
 from engine.source import Mark, TableGap, TableSpec
 
@@ -72,14 +72,17 @@ def _open(
             where=config.where,
             hint="stop the other capture, or wait a moment if it has just been stopped",
         )
-    at, gaps = (_fresh(start), []) if mark is None else _again(start, resume.load(mark))
+    if mark is None:
+        at, gaps, late = _fresh(start), list[TableGap](), list[TableSpec]()
+    else:
+        at, gaps, late = _again(start, resume.load(mark))
     form: Form = "binary" if facts.binary_is_safe(lines.side, config.publication) else "text"
     decoder = Decoder(_learn(start, form), form, at.era)
     _stream(start, at, form)
     at = overlap.prove(config, lines.walsender.pgconn, decoder, at)
     at = replace(at, accept_gap=False)  # used up
     source = PostgresSource(config, lines, decoder, at, tables)
-    source.announce(gaps)
+    source.announce(gaps, late)
     return source
 
 
@@ -92,7 +95,13 @@ def _fresh(start: _Start) -> Resume:
             where=config.where,
             hint=f"SELECT pg_drop_replication_slot('{config.slot}'); then start again",
         )
-    publication.ensure_published(start.lines.side, config, start.tables, now)
+    late = publication.ensure_published(start.lines.side, config, start.tables, now)
+    if late:
+        raise SourceUnreachable(
+            f"an open transaction holds {', '.join(f'{spec.schema}.{spec.table}' for spec in late)}",
+            where=config.where,
+            hint=session.WHO_WRITES,
+        )
     now = start.prints()
     return Resume(
         slot=config.slot,
@@ -116,7 +125,7 @@ def _slot_start(start: _Start) -> int:
     return start.slot.confirmed
 
 
-def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap]]:
+def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap], list[TableSpec]]:
     """A later start: the gap check, then the tables that are new."""
     config, now = start.config, start.prints()
     troubles = list(gap.of_capture(config, was, start.server, start.slot))
@@ -126,7 +135,7 @@ def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap]]:
     wanted = {f"{spec.schema}.{spec.table}" for spec in start.tables}
     gaps = list(gap.of_tables(was, now, ((spec.schema, spec.table) for spec in start.tables)))
     renewed = now.publication is None
-    publication.ensure_published(start.lines.side, config, start.tables, now)
+    late = publication.ensure_published(start.lines.side, config, start.tables, now)
     now = start.prints()
     left = {name: at for name, at in was.left.items() if name not in wanted}
     left |= {name: was.confirmed for name in was.table_prints if name not in wanted}
@@ -145,7 +154,7 @@ def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap]]:
     )
     if troubles:
         at = _accepted(start, at, was, renewed=renewed)
-    return at, gaps
+    return at, gaps, late
 
 
 def _accepted(start: _Start, at: Resume, was: Resume, *, renewed: bool) -> Resume:

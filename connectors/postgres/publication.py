@@ -8,15 +8,18 @@ the role may not do is asked of a person, with the exact SQL.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from psycopg import errors, sql
 
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.facts import Prints
-from connectors.postgres.session import LOCK_TIMEOUT_S, Connection, command, translated
+from connectors.postgres.session import Connection, command, translated
 from connectors.postgres.wire import lsn
 from engine.errors import SourceUnready
 from engine.source import TableSpec
+
+_JOIN_TIMEOUT_S: Final = 2  # whoever waits for a lock lets the application's next writers wait behind it
 
 
 def identifier(*parts: str) -> str:
@@ -41,7 +44,7 @@ def joining(config: PostgresConfig, tables: Sequence[TableSpec], *, create: bool
     )
     return [
         "BEGIN",
-        f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'",
+        f"SET LOCAL lock_timeout = '{_JOIN_TIMEOUT_S}s'",
         f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE",
         change,
         "COMMIT",
@@ -51,27 +54,41 @@ def joining(config: PostgresConfig, tables: Sequence[TableSpec], *, create: bool
 def ensure_published(
     side: Connection, config: PostgresConfig, tables: Sequence[TableSpec], now: Prints
 ) -> list[TableSpec]:
-    """Bring every table into the publication; gives those that joined now."""
+    """Bring every table into the publication; gives those that are late, because a writer holds them.
+
+    A publication is made with all its tables or not at all. Later each table joins by itself, so that an
+    open transaction on one holds up neither the application on the others nor their flows (I9).
+    """
     missing = [spec for spec in tables if f"{spec.schema}.{spec.table}" not in now.tables]
     if not missing:
         return []
-    statements = joining(config, missing, create=now.publication is None)
-    with translated(config):
+    if now.publication is None:
+        _join(side, config, joining(config, missing, create=True))
+        return []
+    late = []
+    for spec in {(spec.schema, spec.table): spec for spec in missing}.values():
         try:
-            for statement in statements:
-                side.execute(statement)
-        except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.WrongObjectType) as error:
-            said = error.diag.message_primary or ""
-            side.execute("ROLLBACK")
-            raise SourceUnready(
-                f"user {config.user} may not publish the tables: {said}",
-                where=config.where,
-                hint="let the owner of the tables run:\n" + "\n".join(f"{s};" for s in statements),
-            ) from None
-        except Exception:
-            side.execute("ROLLBACK")
-            raise
-    return missing
+            _join(side, config, joining(config, [spec], create=False))
+        except errors.LockNotAvailable:
+            late.append(spec)
+    return late
+
+
+def _join(side: Connection, config: PostgresConfig, statements: Sequence[str]) -> None:
+    try:
+        for statement in statements:
+            side.execute(statement)
+    except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.WrongObjectType) as error:
+        said = error.diag.message_primary or ""
+        side.execute("ROLLBACK")
+        raise SourceUnready(
+            f"user {config.user} may not publish the tables: {said}",
+            where=config.where,
+            hint="let the owner of the tables run:\n" + "\n".join(f"{s};" for s in statements),
+        ) from None
+    except errors.LockNotAvailable:
+        side.execute("ROLLBACK")
+        raise
 
 
 def create_slot(walsender: Connection, config: PostgresConfig) -> int:

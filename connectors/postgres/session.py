@@ -33,6 +33,11 @@ SETTINGS: Final = (
 )
 """What every session is set to."""
 
+WHO_WRITES: Final = (
+    "SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start"
+)
+"""Where a person looks when an open transaction is in the way."""
+
 # Texts of a server that is there and not open yet: the driver gives no SQLSTATE for a failed connect.
 _COMING_UP: Final = (
     "starting up",
@@ -135,8 +140,7 @@ def _ours(config: PostgresConfig, error: psycopg.Error) -> EcluseError:
             return SourceUnreachable(
                 f"the server did not give a lock in time: {text}",
                 where=config.where,
-                hint="an open transaction is in the way: SELECT pid, query FROM pg_stat_activity"
-                " WHERE backend_xid IS NOT NULL ORDER BY xact_start",
+                hint=WHO_WRITES,
             )
         case errors.ConfigurationLimitExceeded():
             return SourceUnready(

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from psycopg import errors, pq
 
-from connectors.postgres import facts, gap, wire
+from connectors.postgres import facts, gap, publication, wire
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Decoder
 from connectors.postgres.resume import Resume, confirmed_of
@@ -76,6 +76,7 @@ class PostgresSource:
         self._received = resume.confirmed
         self._marked = resume.last
         self._pending: list[Item] = []
+        self._late: Sequence[TableSpec] = ()
         now = time.monotonic()
         self._heard = self._reported = self._mark_at = now
         self._beaten = resume.last
@@ -83,8 +84,12 @@ class PostgresSource:
         self._next_check = now + config.heartbeat_s
         self._writable = True
 
-    def announce(self, gaps: Iterable[TableGap]) -> None:
-        """What the first ``read`` gives before anything else: the gaps found at the start, then the mark."""
+    def announce(self, gaps: Iterable[TableGap], late: Sequence[TableSpec]) -> None:
+        """What the first ``read`` gives before anything else: the gaps found at the start, then the mark.
+
+        ``late`` are tables that a writer held when they were to join: they join as soon as they can.
+        """
+        self._late = late
         self._pending += gaps
         self._pending.append(self._resume.mark())
 
@@ -256,6 +261,9 @@ class PostgresSource:
 
     def _check(self) -> None:
         """Compare the fingerprint with the mark's, and remember how it is now."""
+        if self._late:
+            before = facts.prints(self._side, self._config, self._late)
+            self._late = publication.ensure_published(self._side, self._config, self._late, before)
         now = facts.prints(self._side, self._config, self._tables)
         troubles = list(gap.of_publication(self._config, self._resume.publication_print, now.publication))
         if troubles:

@@ -101,6 +101,31 @@ def test_a_new_table_joins_at_the_next_start(
     assert came.gaps == []
 
 
+def test_a_table_that_a_writer_holds_joins_later_and_the_others_go_on(
+    config: PostgresConfig, database: Database, marked: Mark
+) -> None:
+    fast = config.model_copy(update={"heartbeat_s": 0.2})
+    database.run("create table v (id int primary key)")
+    with database.connect() as writer:
+        writer.execute("begin")
+        writer.execute("insert into v values (1)")
+        with opened(fast, specs("t", "u", "v"), marked) as source:
+            database.run("insert into t values (2)")
+            assert read(source, rows(1)).rows() == [("c", None, ("2",))]
+            writer.execute("commit")
+
+            def joined(came: Came) -> bool:
+                with database.connect() as connection:
+                    found = connection.execute("select 1 from pg_publication_tables where tablename = 'v'")
+                    return bool(came.items and found.fetchall())
+
+            read(source, joined)
+            database.run("insert into v values (5)")
+            came = read(source, rows(1))
+    assert came.rows() == [("c", None, ("5",))]
+    assert came.gaps == []
+
+
 def test_a_table_that_no_flow_wanted_for_a_while_comes_back_with_a_gap(
     config: PostgresConfig, database: Database, marked: Mark
 ) -> None:
