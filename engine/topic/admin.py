@@ -6,6 +6,7 @@ answer and never an error; a broker that does not answer is TopicUnreachable.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
@@ -48,7 +49,16 @@ REFUSALS: Final = frozenset(
 """What a person must mend; everything else may pass."""
 
 _CALL_S: Final = 15.0
+_LOOK_S: Final = 0.1
 _FETCH: Final = 1000
+
+
+def quiet() -> logging.Logger:
+    """A logger for clients: what is wrong is told by errors, once, and not on stderr."""
+    logger = logging.getLogger("ecluse.kafka")
+    logger.propagate = False
+    logger.setLevel(logging.CRITICAL + 1)
+    return logger
 
 
 class Admin:
@@ -63,6 +73,7 @@ class Admin:
         wanted = {plan.name: plan for plan in plans}
         there = self._describe(list(wanted))
         self._create([plan for name, plan in wanted.items() if name not in there], compacted=compacted)
+        self._appeared([name for name in wanted if name not in there])
         for name, description in there.items():
             if len(description.partitions) != wanted[name].partitions:
                 raise TopicMismatch(
@@ -101,7 +112,8 @@ class Admin:
             "queued.max.messages.kbytes": 4096,
             "fetch.wait.max.ms": 20,  # the end of a log is told when a fetch comes back empty
             "check.crcs": True,
-            "log_level": 0,
+            "error_cb": lambda _: None,
+            "logger": quiet(),
         })  # fmt: skip
         try:
             consumer.assign([TopicPartition(name, partition, start)])
@@ -144,6 +156,14 @@ class Admin:
             missing=KafkaError.TOPIC_ALREADY_EXISTS,  # another capture was faster
         )
 
+    def _appeared(self, names: Sequence[str]) -> None:
+        """Wait until new topics are known to the broker that answers us: creation returns before that."""
+        for _ in range(int(_CALL_S / _LOOK_S)):
+            if len(self._describe(names)) == len(names):
+                return
+            self._client.poll(_LOOK_S)
+        raise TopicUnreachable(f"topics do not appear: {', '.join(names)}")
+
     def _compare(self, plans: Sequence[TopicPlan], *, compacted: bool) -> None:
         """Whether topics that exist keep what the plan wants kept, and take what it lets in."""
         resources = {ConfigResource(ConfigResource.Type.TOPIC, plan.name): plan for plan in plans}
@@ -168,7 +188,7 @@ class Admin:
         answers = {}
         try:
             if self._client is None:
-                self._client = AdminClient({**self._options, "error_cb": lambda _: None, "log_level": 0})
+                self._client = AdminClient({**self._options, "error_cb": lambda _: None, "logger": quiet()})
             for key, future in ask(self._client).items():
                 try:
                     answers[key] = future.result(timeout=2 * _CALL_S)

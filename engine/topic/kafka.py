@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -17,11 +18,21 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from engine.envelope import Record
 from engine.errors import EcluseError, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
-from engine.topic.admin import REFUSALS, SLACK_BYTES, Admin
+from engine.topic.admin import REFUSALS, SLACK_BYTES, Admin, quiet
 from engine.topic.door import Stored, Waiting, silent
 
 _SLICE_S: Final = 0.25
 _RECORD_BYTES_MIN: Final = 160  # the client's own bookkeeping per message: bounds their number
+
+# A topic that is gone is made again by the next ``prepare``; the landing tells that it is another (I9).
+_GONE: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the client's own codes begin with an underscore
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    }
+)
+_REFUSALS: Final = REFUSALS - _GONE
 
 
 class KafkaTopic:
@@ -69,36 +80,47 @@ class KafkaTopic:
     def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
         """Hand records to the producer; waits while its queue is full."""
         producer = self._producer or self._open()
-        taken = producer.produce_batch(name, records, partition=partition)
-        producer.poll(0)
+        taken = self._served(producer.produce_batch, name, records, partition=partition)
+        self._served(producer.poll, 0)
         since, left = self._clock(), len(producer)
         while taken < len(records):
-            self._raise_failure()
             records = records[taken:]
             _only_full(records, name, partition)
-            producer.poll(_SLICE_S)
+            self._served(producer.poll, _SLICE_S)
             waiting()
-            taken = producer.produce_batch(name, records, partition=partition)
+            taken = self._served(producer.produce_batch, name, records, partition=partition)
             since, left = self._watch(since, left)
-        self._raise_failure()
 
     def flush(self, waiting: Waiting = silent) -> None:
         """Wait until everything is acknowledged (I1)."""
+        self._raise_failure()
         if self._producer is None:
             return
         since, left = self._clock(), len(self._producer)
-        while self._producer.flush(_SLICE_S):
-            self._raise_failure()
+        while self._served(self._producer.flush, _SLICE_S):
             waiting()
             since, left = self._watch(since, left)
+
+    def _served(self, call: Callable[..., int], *words: Any, **named: Any) -> int:
+        """A call of the client, which may run our callbacks; raises what any of them found wrong."""
+        try:
+            answer = call(*words, **named)
+        except (KafkaException, SystemError) as error:
+            # a fatal error is raised, not called back; a callback that runs meanwhile makes it its cause
+            told = error if isinstance(error, KafkaException) else error.__cause__
+            text = told.args[0].str() if isinstance(told, KafkaException) else str(told)
+            refused = any(KafkaError(code).str() in text for code in _REFUSALS)
+            raise self._fail((TopicRefused if refused else TopicUnreachable)(text)) from error
         self._raise_failure()
+        return answer
 
     def close(self) -> None:
         """Drop what is queued; what is on its way may arrive."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()
-            producer.flush(_SLICE_S)
+            with suppress(KafkaException, SystemError):
+                producer.purge()
+                producer.flush(_SLICE_S)
         self._failed = self._failed or TopicUnreachable("the topic was closed")
         self._admin.close()
 
@@ -109,11 +131,12 @@ class KafkaTopic:
             "acks": "all",
             "enable.idempotence": True,
             "enable.gapless.guarantee": True,  # one failed batch fails everything behind it
+            "max.in.flight": 1,  # a broker that does not know us yet takes a second batch without the first
             "message.timeout.ms": 0,  # never: a timed-out message would be a gap
             "delivery.report.only.error": True,
             "on_delivery": self._on_failure,
             "error_cb": self._on_trouble,
-            "log_level": 0,  # trouble is told by errors
+            "logger": quiet(),
             "compression.type": "lz4",
             "linger.ms": 25,
             "batch.size": 1_000_000,
@@ -138,11 +161,15 @@ class KafkaTopic:
             raise self._fail(
                 TopicUnreachable(
                     f"nothing acknowledged for {now - since:.0f} s{self._trouble}",
-                    where=self._options.get("bootstrap.servers", ""),
+                    where=self._servers,
                     hint="ecluse status",
                 )
             )
         return since, left
+
+    @property
+    def _servers(self) -> str:
+        return self._options.get("bootstrap.servers", "")
 
     def _raise_failure(self) -> None:
         if self._failed is not None:
@@ -154,15 +181,13 @@ class KafkaTopic:
 
     def _on_failure(self, error: KafkaError, message: Any) -> None:
         where = f"{message.topic()}/{message.partition()}"
-        kind = TopicRefused if error.code() in REFUSALS else TopicUnreachable
+        kind = TopicRefused if error.code() in _REFUSALS else TopicUnreachable
         self._fail(kind(f"a record was not accepted: {error.str()}{self._trouble}", where=where))
 
     def _on_trouble(self, error: KafkaError) -> None:
         self._trouble = f" ({error.str()})"
-        if error.code() in REFUSALS:
-            self._fail(TopicRefused(error.str(), where=self._options.get("bootstrap.servers", "")))
-        elif error.fatal():
-            self._fail(TopicUnreachable(f"the producer is at its end: {error.str()}"))
+        if error.code() in _REFUSALS:
+            self._fail(TopicRefused(error.str(), where=self._servers))
 
 
 def _only_full(records: Sequence[Any], name: str, partition: int) -> None:
@@ -171,4 +196,5 @@ def _only_full(records: Sequence[Any], name: str, partition: int) -> None:
         error = record.pop("_error", None)
         if error is None or error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
             text = error.str() if error else "the client took a later record before it"
-            raise TopicRefused(f"a record was not taken: {text}", where=f"{name}/{partition}")
+            kind = TopicUnreachable if error is None or error.code() in _GONE else TopicRefused
+            raise kind(f"a record was not taken: {text}", where=f"{name}/{partition}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.envelope import Record
-from engine.errors import TopicMismatch, TopicRefused
+from engine.errors import TopicMismatch, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
 from engine.topic.door import Stored, Waiting, silent
 
@@ -52,7 +52,7 @@ class MemoryTopic:
         for name, partition, record in sent:
             log = self._logs.get(name)
             if log is None or partition >= len(log.partitions):
-                raise TopicRefused(f"topic {name} has no partition {partition}")
+                raise TopicUnreachable(f"topic {name} has no partition {partition}")
             if len(record["value"]) > log.plan.row_bytes_max:
                 raise TopicRefused(f"a record of {len(record['value'])} bytes is too large for {name}")
             records = log.partitions[partition]
