@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -50,7 +51,7 @@ def verdict(said: Mapping[str, Any]) -> None:
 
 
 def _table(flows: list[Mapping[str, Any]]) -> Table:
-    table = Table(title="verdict, row by row", title_justify="left", header_style="bold")
+    table = Table(title="verdict, row by row", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("table", no_wrap=True)
     for name, _ in _COUNTS:
         table.add_column(name, justify="right", no_wrap=True)

@@ -39,8 +39,8 @@ from engine.watch import quarantine
 
 SECONDS: Final = 45.0
 RATE: Final = 150.0
-_READY_S: Final = 180.0
-_DRAIN_S: Final = 180.0
+_READY_S: Final = 600.0  # a busy machine takes minutes for what takes seconds
+_DRAIN_S: Final = 600.0
 _ACTS: Final = (0.25, 0.45, 0.6)  # shares of the traffic's time at which acts 2, 3 and 4 begin
 _BOLD: Final = "bold cyan"
 _COLUMN: Final = "loyalty"
@@ -112,8 +112,10 @@ class Play:
         with Eyes(project.call, project.plan) as eyes:
             self._stage = Stage(project.crew, eyes, changes=lambda: self._changes(traffic))
             with self._stage as stage:
-                stage.say("waiting for the capture to hold its replication slot")
+                stage.say("waiting for the capture to hold its replication slot, and for Spark")
                 self._until(self._captured, _READY_S, "the capture did not start")
+                stage.say("the capture reads the source's log")
+                self._until(self._spark, _READY_S, "Spark did not start")
                 with traffic:
                     try:
                         self._acts(traffic)
@@ -153,7 +155,7 @@ class Play:
                 "(SELECT id FROM customers ORDER BY id LIMIT 20)".encode()
             )
             self._count(flow.name, done.rowcount)
-        if self._wait(lambda: self._schemas(flow) > before, _READY_S / 3):
+        if self._wait(lambda: self._schemas(flow) > before, _READY_S):
             stage.say(f"{flow.name}: schema {before} → {self._schemas(flow)}, nothing stopped", "green")
         else:
             stage.say(f"{flow.name}: no second schema was registered", "bold red")
@@ -168,7 +170,7 @@ class Play:
         for name in _SPOILED:
             self._count(name, 1)
         self.stray = 1
-        self._wait(lambda: self._quarantined() >= len(_SPOILED) + self.stray, _READY_S / 3)
+        self._wait(lambda: self._quarantined() >= len(_SPOILED) + self.stray, _READY_S)
         for group in quarantine.groups(found.lake):
             stage.say(f"{group.flow}: {group.records} quarantined, {group.stage}: {group.reason}", "yellow")
         stage.say(f"see it: ecluse -p {self.project.call.folder} quarantine show shop.parcels")
@@ -202,6 +204,11 @@ class Play:
     def _captured(self) -> bool:
         look = self.stage.look
         return look is not None and all(f.source_state == "active" for f in look.flows)
+
+    def _spark(self) -> bool:
+        """Whether the landing's Spark is up: the first thing that it makes is the quarantine."""
+        lake = places.lake_root(self.project.call, self.project.plan)
+        return (quarantine.folder(lake) / "_delta_log").is_dir()
 
     def _landing(self) -> bool:
         look = self.stage.look

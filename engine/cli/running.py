@@ -31,7 +31,7 @@ from engine.plan import ProjectPlan
 from engine.watch.observe import Look
 
 _PID: Final = "up.json"
-_PAUSE_S: Final = 1.0
+_PAUSE_S: Final = 1.5
 
 
 @dataclass(slots=True)

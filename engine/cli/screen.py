@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -89,7 +90,7 @@ def health(flow: FlowLook) -> Text:
 
 def live(look: Look, *, changes: Mapping[str, int] | None = None, title: str = "") -> Table:
     """The table that ``up`` and ``demo`` keep on the screen; ``changes``: committed in the source."""
-    table = Table(title=title or None, title_justify="left", header_style="bold", expand=False)
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("flow", no_wrap=True)
     if changes is not None:
         table.add_column("source changes", justify="right", no_wrap=True)

@@ -21,7 +21,7 @@ from engine.cli.crew import Crew, Life
 from engine.cli.running import Eyes
 from engine.watch.observe import Look
 
-STEP_S: Final = 0.25
+STEP_S: Final = 0.5
 LINES_S: Final = 5.0
 _KEPT: Final = 14  # lines below the table
 _STYLES: Final = {

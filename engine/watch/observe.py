@@ -15,7 +15,7 @@ from engine.plan import FlowPlan, ProjectPlan
 from engine.source import Measure
 from engine.state import State
 from engine.watch import lag, lake, log
-from engine.watch.lag import Health, Lag, LandingReading, SourceReading, TopicReading
+from engine.watch.lag import Health, Lag, LandingReading, Promise, SourceReading, TopicReading
 from engine.watch.lake import Written
 
 T = TypeVar("T")
@@ -95,6 +95,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
     if landings is not None:
         landed = {flow.name: landings.get(flow.name, _NOTHING) for flow in plan.flows}
     topics = _topics(plan.flows, bounds, landed or {}, doors.kafka)
+    beats = {capture.name: capture.heartbeat_s for capture in plan.captures}
     earlier = {flow.flow: flow for flow in before.flows} if before else {}
     flows = tuple(
         _flow(
@@ -104,6 +105,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
             landing=landed[flow.name] if landed else None,
             written=written.get(flow.name),
             before=earlier.get(flow.name),
+            heartbeat_s=beats.get(flow.connection, 0.0),
             now_us=now_us,
         )
         for flow in plan.flows
@@ -184,6 +186,7 @@ def _flow(
     landing: LandingReading | None,
     written: Written | None,
     before: FlowLook | None,
+    heartbeat_s: float,
     now_us: int,
 ) -> FlowLook:
     now = lag.measure(source, topic, landing, now_us)
@@ -200,7 +203,7 @@ def _flow(
             now,
             before.lag if before else None,
             state=state,
-            freshness_s=flow.freshness_s,
+            promise=Promise(flow.freshness_s, heartbeat_s),
             idle_s=(now_us - landed_at_us) / 1e6 if landed_at_us else None,
         ),
         lag=now,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.state import State
 from engine.watch import lag
-from engine.watch.lag import Health, Lag, LandingReading, SourceReading, TopicReading
+from engine.watch.lag import Health, Lag, LandingReading, Promise, SourceReading, TopicReading
 
 NOW = 1_000_000_000_000_000
 TOPIC = TopicReading({0: (0, 10), 1: (0, 4)}, waiting_since_ms=NOW // 1000 - 7_000)
 LANDED = LandingReading({0: 6, 1: 4}, commits_us=((NOW - 9_000_000, NOW - 8_000_000),))
-SOURCE = SourceReading("active", committed_us=NOW - 500_000, behind_bytes=64, retained_bytes=900)
+SOURCE = SourceReading("active", committed_us=NOW - 500_000, behind_bytes=64_000, retained_bytes=900)
 
 
 def health(now: Lag, before: Lag | None = None, **given: object) -> Health:
-    settings = {"state": State.STREAMING, "freshness_s": 2.0, "idle_s": 1.0, **given}
+    settings = {"state": State.STREAMING, "promise": Promise(2.0, 30.0), "idle_s": 1.0, **given}
     return lag.health(now, before, **settings)  # type: ignore[arg-type]
 
 
@@ -41,6 +43,16 @@ def test_a_part_that_does_not_answer_is_unknown_and_never_zero(
 
 def test_a_capture_without_a_mark_has_no_known_lag() -> None:
     assert lag.source_lag_s(SourceReading("active"), NOW) is None
+
+
+def test_an_idle_source_that_is_read_has_no_lag_and_one_that_is_not_read_may_have_some() -> None:
+    idle = SourceReading("active", committed_us=NOW - 29_000_000, behind_bytes=200)
+    assert lag.source_lag_s(idle, NOW) == 0.0
+    assert lag.source_lag_s(replace(idle, state="inactive"), NOW) == 29.0
+
+
+def test_the_pause_between_two_heartbeats_is_no_trouble() -> None:
+    assert health(Lag(29.0, 0, 0, 0.0, None)) is Health.OK
 
 
 def test_a_waiting_record_of_unknown_age_has_no_known_lag() -> None:

@@ -1,0 +1,113 @@
+"""The demo and `up`, as a user runs them: from an empty folder, in a pipe, with nothing left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engine.cli.running import owner
+from engine.embedded import record
+from tests.support.waits import wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(1800)]
+MINUTES_10 = 600
+
+
+def command(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "engine.cli", *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def left_running(state: Path) -> list[str]:
+    return [name for name, entry in record.read(state).items() if entry.process.alive]
+
+
+def test_the_demo_plays_four_acts_and_its_verdict_holds(tmp_path: Path) -> None:
+    played = command(tmp_path, "demo", DEMO_SECONDS="12")
+    shown = played.stdout + played.stderr
+    assert played.returncode == 0, shown
+    assert f"writes only into {tmp_path / '.ecluse' / 'demo'}" in played.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".ecluse"]
+    assert "schema 1 → 2, nothing stopped" in played.stdout
+    assert re.search(r"shop\.parcels: 1 quarantined, type: unfit", played.stdout)
+    assert re.search(r"shop\.scans: 1 quarantined, decode: ", played.stdout)
+    assert re.search(r"landing default was ended by signal 9; starts again", played.stdout)
+    assert re.search(r"back after .*: the lag falls", played.stdout)
+    verdicts = re.findall(r"verdict=(\w+) flow=(\S+) .* missing=0 different=0 extra=0", played.stdout)
+    assert sorted(verdicts) == [
+        ("holds", "shop.customers"), ("holds", "shop.invoices"), ("holds", "shop.parcels"),
+        ("holds", "shop.scans"),
+    ]  # fmt: skip
+    assert "flow=shop.parcels" in played.stdout
+    assert "waiting=1" in next(
+        line for line in played.stdout.splitlines() if "flow=shop.parcels source" in line
+    )
+    project = tmp_path / ".ecluse" / "demo"
+    assert left_running(project / ".ecluse") == []
+    shows_quarantine(tmp_path, project)
+    runs_the_printed_query(tmp_path, played.stdout)
+
+
+def shows_quarantine(folder: Path, project: Path) -> None:
+    told = command(folder, "-p", str(project), "quarantine", "show", "shop.parcels", "--json")
+    (record_,) = json.loads(told.stdout)
+    assert record_["unfit"] == {"weight_kg": "NaN"}
+    assert json.loads(record_["key"]) == {"tracking": "ZZ000000005GB"}
+
+
+def runs_the_printed_query(folder: Path, shown: str) -> None:
+    line = next(line for line in shown.splitlines() if "from deltalake import" in line)
+    told = subprocess.run(line.strip(), shell=True, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S602
+    assert "delivered" in told.stdout, told.stderr
+
+
+@contextmanager
+def up(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with (folder.parent / "up.out").open("w") as out:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "engine.cli", "-p", str(folder), "up"], stdout=out, stderr=out, text=True
+        )
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.send_signal(signal.SIGTERM)
+            running.wait(MINUTES_10)
+
+
+def landed(folder: Path) -> bool:
+    told = command(folder, "status", "--json")
+    flows = json.loads(told.stdout)["flows"] if told.stdout else []
+    return bool(flows) and all(flow["in_delta"] for flow in flows)
+
+
+def test_a_project_of_init_runs_with_up_and_ends_with_down_from_another_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert command(tmp_path, "init", "mine").returncode == 0
+    with up(folder) as running:
+        wait_until(lambda: landed(folder), "every flow has landed something", limit_s=MINUTES_10, every_s=2)
+        again = command(folder, "up")
+        assert again.returncode == 3
+        assert "runs already" in again.stderr
+        assert command(folder, "down").returncode == 0
+        assert running.wait(MINUTES_10) == 0
+    assert owner(folder / ".ecluse") is None
+    assert left_running(folder / ".ecluse") == []
+    assert (folder / ".ecluse" / "lake" / "bronze" / "parcels").is_dir()
+    assert command(folder, "down", "--delete").returncode == 0
+    assert not (folder / ".ecluse").exists()
