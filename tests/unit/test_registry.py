@@ -1,0 +1,127 @@
+"""The registry's client, against a server that answers what it is told to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import pytest
+
+from engine.errors import RegistryRefused, RegistryUnreachable
+from engine.registry import HttpRegistry, Registered
+
+SCHEMA: dict[str, Any] = {"type": "record", "name": "Row", "fields": [], "ecluse": {"table": "pièce"}}
+
+
+class Server(BaseHTTPRequestHandler):
+    """Takes the answers of ``answers`` by method and the end of the path; notes every call."""
+
+    answers: ClassVar[dict[tuple[str, str], tuple[int, Any]]] = {}
+    calls: ClassVar[list[tuple[str, str, Any]]] = []
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        self.calls.append((self.command, self.path, body))
+        default = (200, {"id": 7, "schema": json.dumps(SCHEMA)})
+        status, answer = self.answers.get((self.command, self.path), default)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the names of the library
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Server.answers.clear()
+    Server.calls.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+def versions(subject: str) -> tuple[str, str]:
+    return ("POST", f"/subjects/{subject}/versions")
+
+
+def test_a_subject_is_made_backward_before_its_first_schema(server: str) -> None:
+    registry = HttpRegistry(server)
+    assert registry.register("shop.public.parcel", "value", SCHEMA) == Registered(1, 7)
+    put, post = Server.calls
+    assert put == ("PUT", "/config/shop.public.parcel-value", {"compatibility": "BACKWARD"})
+    assert json.loads(post[2]["schema"]) == SCHEMA
+
+
+def test_what_was_registered_is_known_without_asking(server: str) -> None:
+    registry = HttpRegistry(server)
+    for _ in range(3):
+        registry.register("t", "value", SCHEMA)
+        assert json.loads(registry.schema(7) or "") == SCHEMA
+    assert len(Server.calls) == 2
+
+
+def test_a_known_schema_needs_no_registry(server: str) -> None:
+    registry = HttpRegistry(server)
+    registry.register("t", "value", SCHEMA)
+    registry.url = "http://127.0.0.1:1"
+    assert registry.register("t", "value", SCHEMA) == Registered(1, 7)
+    with pytest.raises(RegistryUnreachable):
+        registry.register("t", "key", SCHEMA)
+
+
+def test_a_refused_schema_opens_the_next_epoch(server: str) -> None:
+    refused = (409, {"error_code": 409, "message": "incompatible"})
+    Server.answers.update({versions("t-value"): refused, versions("t-value-e2"): refused})
+    assert HttpRegistry(server).register("t", "value", SCHEMA) == Registered(3, 7)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 408])
+def test_a_registry_in_trouble_may_recover(server: str, status: int) -> None:
+    Server.answers[versions("t-value")] = (status, b"<html>busy</html>")
+    with pytest.raises(RegistryUnreachable, match=f"{status}"):
+        HttpRegistry(server).register("t", "value", SCHEMA)
+
+
+@pytest.mark.parametrize("status", [401, 403, 422])
+def test_a_registry_that_says_no_is_for_a_person(server: str, status: int) -> None:
+    Server.answers[versions("t-value")] = (status, {"message": "no such right"})
+    with pytest.raises(RegistryRefused, match="no such right"):
+        HttpRegistry(server).register("t", "value", SCHEMA)
+
+
+def test_an_answer_that_is_not_json_is_trouble(server: str) -> None:
+    Server.answers[versions("t-value")] = (200, b"<html>proxy</html>")
+    with pytest.raises(RegistryUnreachable):
+        HttpRegistry(server).register("t", "value", SCHEMA)
+
+
+def test_an_id_that_nobody_has_is_an_answer_and_not_remembered(server: str) -> None:
+    Server.answers["GET", "/schemas/ids/9"] = (404, {"message": "not found"})
+    registry = HttpRegistry(server)
+    assert registry.schema(9) is None
+    del Server.answers["GET", "/schemas/ids/9"]
+    assert registry.schema(9) is not None
+
+
+def test_a_registry_that_hangs_is_given_up_in_time() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as http:  # accepts, never answers
+        registry = HttpRegistry(f"http://127.0.0.1:{http.server_port}", timeout_s=0.2)
+        with pytest.raises(RegistryUnreachable, match="timed out"):
+            registry.schema(1)
+
+
+def test_a_password_in_the_url_shows_in_no_error() -> None:
+    registry = HttpRegistry("http://ana:canary@127.0.0.1:1")
+    with pytest.raises(RegistryUnreachable) as caught:
+        registry.schema(1)
+    assert "canary" not in f"{caught.value.what} {caught.value.where}"
