@@ -254,6 +254,29 @@ def test_a_heartbeat_moves_the_slot_of_an_idle_database(config: PostgresConfig, 
         assert all(a.at[STREAM] <= b.at[STREAM] for a, b in pairwise(came.marks))
 
 
+def test_where_nothing_may_be_written_the_end_of_the_log_is_confirmed(
+    services: Services, config: PostgresConfig, database: Database
+) -> None:
+    database.run("create table t (id int primary key)", "create table noise (id int)")
+    find = "select oid::regprocedure::text from pg_proc where proname = 'pg_logical_emit_message'"
+    with services.admin(database.name) as connection:
+        for (function,) in connection.execute(find).fetchall():
+            connection.execute(f"revoke execute on function {function} from public".encode())
+    with opened(config, specs("t")) as source:
+        database.run("insert into noise select generate_series(1, 1000)")
+        end = CONNECTOR.measure(config).end
+        assert end is not None
+        came = read(source, lambda came: came.marks and came.marks[-1].at[STREAM] >= end - 1)
+        mark = came.marks[-1]
+        assert json.loads(mark.resume)["overlap"] == "none"
+        source.confirm(mark)
+        wait_until(lambda: CONNECTOR.measure(config).confirmed == mark.at[STREAM] + 1, "the slot has moved")
+        database.run("insert into t values (1)")
+        assert read(source, rows(1)).rows() == [("c", None, ("1",))]
+    with opened(config, specs("t"), mark) as source:
+        assert read(source, rows(1)).rows() == [("c", None, ("1",))]
+
+
 def test_a_reader_that_waits_is_kept_alive(
     services: Services, config: PostgresConfig, database: Database
 ) -> None:
