@@ -160,6 +160,9 @@ def _rows(side: Connection, spec: TableSpec) -> Iterator[Finding]:
         ).fetchone()
     except errors.FeatureNotSupported:
         return  # not a kind of relation that has rows, which is a finding of its own
+    except errors.LockNotAvailable:
+        yield Finding("warn", "rows", f"{name} is locked: whether it holds rows is not known", table=name)
+        return
     if found and found[0]:
         yield Finding(
             "warn",

@@ -78,7 +78,8 @@ class PostgresSource:
         self._pending: list[Item] = []
         self._late: Sequence[TableSpec] = ()
         now = time.monotonic()
-        self._heard = self._reported = self._mark_at = now
+        self._reported = self._mark_at = now
+        self._asked: float | None = None  # since when the server owes us an answer
         self._beaten = resume.last
         self._next_beat = now  # the first heartbeat goes out at once: it is the first proof
         self._next_check = now + config.heartbeat_s
@@ -152,7 +153,7 @@ class PostgresSource:
         if now.gave:
             now.quiet_at = at + now.wait_s
         if now.came:
-            self._heard = at
+            self._asked = None
             now.drained = False
         now.gave = now.came = False
         if at - self._mark_at >= _MARK_S and self._behind():
@@ -162,6 +163,7 @@ class PostgresSource:
             now.over = True
             return self._quiet(now)
         if now.drained:
+            self._owed(at)
             pause = min(now.quiet_at - at, _MARK_S if self._behind() else _TICK_S)
             self._poll.poll(max(1, int(pause * 1000)))
         now.drained = not now.drained
@@ -215,25 +217,30 @@ class PostgresSource:
         if d[0] != wire.KEEPALIVE:
             raise wire.unknown(d)
         end, _, reply = wire.unpack_keepalive(d, 1)
-        self._heard = time.monotonic()
+        self._asked = None
         self._received = max(self._received, end)
         if reply:
-            self._report(self._heard)
+            self._report(time.monotonic())
 
     def _report(self, now: float, *, reply: bool = False) -> None:
         self._reported = now
+        if reply and self._asked is None:
+            self._asked = now
         received = max(self._received, self._confirmed)
         self._pg.put_copy_data(wire.status(received, self._confirmed, time.time_ns() // 1000, reply=reply))
         self._pg.flush()
 
-    def _care(self, now: float) -> None:
-        """What is due by the clock: feedback, a look at the line, a heartbeat, the fingerprint."""
-        if now - self._reported >= FEEDBACK_S:
-            self._report(now, reply=True)
-        if now - self._heard >= SILENCE_S:
+    def _owed(self, now: float) -> None:
+        """With an empty socket, look how long the server has not answered."""
+        if self._asked is not None and now - self._asked >= SILENCE_S:
             raise SourceUnreachable(
                 f"the server has said nothing for {SILENCE_S:.0f} s", where=self._config.where
             )
+
+    def _care(self, now: float) -> None:
+        """What is due by the clock: feedback, a heartbeat, the fingerprint."""
+        if now - self._reported >= FEEDBACK_S:
+            self._report(now, reply=True)
         if self._decoder.last is not self._beaten:
             self._beaten = self._decoder.last
             self._received = max(self._received, self._beaten.end_lsn if self._beaten else 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +13,9 @@ from itertools import pairwise
 
 import pytest
 
-from connectors.postgres import CONNECTOR
+from connectors.postgres import CONNECTOR, stream
 from connectors.postgres.config import PostgresConfig
-from engine.errors import ContractBroken
+from engine.errors import ContractBroken, SourceUnreachable
 from engine.schema import Decimal, Timestamp, Unfit
 from engine.source import STREAM, Rows
 from tests.support.postgres_source import Came, config_of, opened, owner, read, rows, specs
@@ -298,6 +300,23 @@ def test_a_reader_that_waits_is_kept_alive(
         assert read(source, rows(200_000)).count == 200_000
 
 
+def test_a_server_that_stands_still_is_given_up(
+    config: PostgresConfig, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run("create table t (id int primary key)")
+    monkeypatch.setattr(stream, "FEEDBACK_S", 0.2)
+    monkeypatch.setattr(stream, "SILENCE_S", 2.0)
+    with opened(config, specs("t")) as source:
+        read(source, lambda came: len(came.marks) > 1)
+        pid = int(CONNECTOR.measure(config).detail["active_pid"])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(SourceUnreachable):
+                read(source, lambda _: False)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_a_transaction_of_any_size_passes_in_bounded_memory(
     config: PostgresConfig, database: Database
 ) -> None:
@@ -321,7 +340,7 @@ def test_a_transaction_of_any_size_passes_in_bounded_memory(
 
 LARGE = """
 import resource, sys
-from connectors.postgres import CONNECTOR
+from connectors.postgres import CONNECTOR, stream
 from connectors.postgres.config import PostgresConfig
 from engine.source import Rows, TableSpec
 config = PostgresConfig.model_validate_json(sys.stdin.read())
