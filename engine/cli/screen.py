@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from engine.state import State
 from engine.watch.lag import Health
 from engine.watch.observe import FlowLook, Look
 
@@ -83,9 +84,10 @@ def kafka_lag(flow: FlowLook) -> str:
 
 
 def health(flow: FlowLook) -> Text:
-    """The health in its colour; a flow that waits for somebody shows its state."""
-    shown = flow.written.state.value if flow.written and flow.health is Health.STALLED else flow.health.value
-    return Text(shown.upper().replace("_", " ").lower(), style=_COLOURS[flow.health])
+    """The health in its colour; a flow that waits for somebody shows its state instead."""
+    waits = flow.state in (State.PARKED, State.STOPPED)
+    shown = flow.state.value if waits else flow.health.value.lower().replace("_", " ")
+    return Text(shown, style=_COLOURS[flow.health])
 
 
 def live(look: Look, *, changes: Mapping[str, int] | None = None, title: str = "") -> Table:
