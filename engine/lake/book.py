@@ -10,6 +10,7 @@ Rule: nothing here decides what lands. An entry is booked once per (application 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import threading
@@ -97,8 +98,14 @@ class Book:
         deltalake.write_deltalake(table, rows, mode="append", commit_properties=properties)
         self._since_compaction += 1
         if self._since_compaction >= _COMPACT_AFTER:
-            deltalake.DeltaTable(str(self._path)).optimize.compact()
             self._since_compaction = 0
+            self._compact()
+
+    def _compact(self) -> None:
+        """Rewrite the ledger's small files; alone, because two compactions at once double its rows."""
+        with (self._path.parent / "ledger.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            deltalake.DeltaTable(str(self._path)).optimize.compact()
 
     def entries(self, app_id: str) -> dict[int, Entry]:
         """What is booked for an application, by seq."""
@@ -135,12 +142,18 @@ def exists(table: Path) -> bool:
 
 def properties(table: Path) -> dict[str, str]:
     """A table's properties."""
-    return dict(deltalake.DeltaTable(str(table)).metadata().configuration)
+    try:
+        return dict(deltalake.DeltaTable(str(table)).metadata().configuration)
+    except (DeltaError, OSError) as error:
+        raise LakeUnreachable(str(error), where=str(table)) from error
 
 
 def file_sizes(table: Path) -> list[int]:
     """The sizes in bytes of the files that a table consists of."""
-    actions = deltalake.DeltaTable(str(table)).get_add_actions(flatten=True)
+    try:
+        actions = deltalake.DeltaTable(str(table)).get_add_actions(flatten=True)
+    except (DeltaError, OSError) as error:
+        raise LakeUnreachable(str(error), where=str(table)) from error
     return [int(size) for size in pa.table(actions).column("size_bytes").to_pylist()]
 
 

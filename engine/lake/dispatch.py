@@ -161,10 +161,9 @@ class _Driver:
 
     def drain(self) -> None:
         """Land everything up to the ends seen now; a flow that cannot is left after some tries."""
-        topics = [flow.topic.name for flow in self.lane.flows]
-        bounds = self.world.topics.offsets(topics)
-        ends = {t: {p: latest for p, (_, latest) in found.items()} for t, found in bounds.items()}
+        ends = self._ends_now()
         self._gaps = self.world.gaps()
+        self._doubt()
         while not self.stop.is_set():
             self.seats.dispatch(ends, defer=False)
             waiting = [s for s in self.seats.seats if s.busy or (s.waiting(ends) and not self._given_up(s))]
@@ -212,9 +211,10 @@ class _Driver:
 
     def _woken(self, _frame: DataFrame, batch_id: int) -> None:
         """Spark saw an offset move. The frame is never executed: it would read every topic again."""
-        self.ends = self._ends(batch_id)
+        ends = self._ends(batch_id)
         self._gaps = self.world.gaps()  # after the ends: a gap is told before the rows behind it are sent
-        self.seats.dispatch(self.ends)
+        self.ends = ends  # last: the timer's thread hands out what stands here
+        self.seats.dispatch(ends)
         self._quick_ends = 0
         self.world.at("landing.before-checkpoint")
 
@@ -229,6 +229,11 @@ class _Driver:
         said = json.loads(log.get(batch_id).get().offsets().apply(0).get().json())
         return {t: {int(p): int(o) for p, o in found.items()} for t, found in said.items()}
 
+    def _ends_now(self) -> Ends:
+        """The end offsets, asked of Kafka."""
+        bounds = self.world.topics.offsets([flow.topic.name for flow in self.lane.flows])
+        return {t: {p: latest for p, (_, latest) in found.items()} for t, found in bounds.items()}
+
     def _tick(self) -> None:
         """The timer: the same dispatch, and now and then a look at what no offset tells."""
         now_s = self.world.monotonic()
@@ -241,9 +246,15 @@ class _Driver:
         self.seats.dispatch(self.ends)
 
     def _ask(self) -> None:
+        # Spark is silent until an offset moves: what a stop left behind the checkpoint would wait for it
+        ends = self.ends or self._ends_now()
         self._gaps = self.world.gaps()
+        self.ends = self.ends or ends
         closed = {flow.name for flow in self.lane.flows} - set(self._gaps)
         self.seats.reconsider(closed, GapAhead.code)
+        self._doubt()
+
+    def _doubt(self) -> None:
         self.seats.doubt(self.world.topics.topic_ids([flow.topic.name for flow in self.lane.flows]))
 
     def _alive(self) -> None:

@@ -99,8 +99,8 @@ class Fold:
         for n, column in enumerate(self.others):
             said = quote(column)
             found.append(f"if(f{n}.s = 'set', f{n}.v, {self._initial(column, 'w.head')}) AS v{n}")
-            found.append(f"CASE WHEN w.op = 'd' THEN 'keep' WHEN f{n}.s = 'set' THEN 'set' WHEN f{n}.s = 'lost' "
-                         f"THEN 'lost' WHEN u{n} THEN 'keep' ELSE 'new' END AS s{n}")  # fmt: skip
+            unsaid = f"if(u{n}, 'keep', 'new')"
+            found.append(f"if(w.op = 'd', 'keep', coalesce(f{n}.s, {unsaid})) AS s{n}")
             lost.append(f"if(w.op <> 'd' AND f{n}.s = 'lost', {said}, NULL)")
             needs.append(f"if(w.op <> 'd' AND f{n}.s IS NULL AND u{n}, {said}, NULL)")
         join = "concat_ws(',', {})"

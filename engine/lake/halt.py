@@ -95,13 +95,14 @@ def sure(work: Callable[[], T], *, where: str) -> T:
 def _text(error: PySparkException | Py4JError) -> str:
     """The message, and with it the message of every cause: Spark wraps a task's error several times."""
     texts = [str(error)]
-    cause = getattr(error, "java_exception", None)
+    cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     while cause is not None:
-        texts.append(str(cause.toString()))
+        texts.append(_CAUSE + str(cause.toString()))
         cause = cause.getCause()
     return "\n".join(texts)
 
 
+_CAUSE: Final = "cause: "
 _FENCES: Final = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
 
 
@@ -114,5 +115,7 @@ def translate(text: str, *, where: str) -> EcluseError:
             hint="stop the other landing of this group, then start this one again",
         )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = next((line for line in lines if "Caused by:" in line), lines[0] if lines else "no message")
-    return LakeUnreachable(said[:400], where=where, hint="the landing tries again by itself")
+    said = next((line for line in reversed(lines) if line.startswith(_CAUSE)), lines[0] if lines else text)
+    return LakeUnreachable(
+        said.removeprefix(_CAUSE)[:400], where=where, hint="the landing tries again by itself"
+    )

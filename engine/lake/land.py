@@ -83,12 +83,13 @@ def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
     """Finish the batch of a commit: count and quarantine exactly its range with its plan, then book."""
     plan = book.load_plan(desk.root, str(commit.said["plan"]))
     again = batch.again(commit, plan, desk.driver)
-    standing.waters = dict(again.waters)
-    standing.foreign |= again.foreign
-    attempt = _Attempt(desk, standing, again.span, None, done=again, commit=commit)
-    entry = attempt.run()
+    # what the old plan takes for known, blocked or nobody's stays with the old batch
+    past = replace(standing, flow=plan, waters=dict(again.waters), foreign=set(again.foreign))
+    entry = _Attempt(desk, past, again.span, None, done=again, commit=commit).run()
     if entry is None:
         raise Bug(f"the batch {again.seq} of {plan.name} could not be completed")
+    standing.seq, standing.offsets, standing.waters = past.seq, past.offsets, past.waters
+    standing.floor, standing.small_files = past.floor, past.small_files
     return entry
 
 

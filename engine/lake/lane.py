@@ -132,9 +132,14 @@ class Lane:
     def doubt(self, ids: Mapping[str, str]) -> None:
         """Compare the topics' ids: a flow whose topic is another one, or gone, is looked at."""
         for seat in self.seats:
-            standing = seat.standing
-            if standing is not None and standing.topic_id and not seat.busy:
-                seat.doubted = ids.get(seat.flow.topic.name) != standing.topic_id
+            standing, id_ = seat.standing, ids.get(seat.flow.topic.name)
+            if seat.busy:
+                continue
+            if standing is not None and standing.topic_id:
+                seat.doubted = id_ != standing.topic_id
+            elif standing is None and id_ is None:
+                # no offset will tell of a topic that went while nobody landed it: its table knows it
+                seat.doubted = book.exists(book.table_path(self.root, seat.flow.sink.table))
 
     def reconsider(self, flows: set[str], code: str) -> None:
         """What stopped these flows is gone."""

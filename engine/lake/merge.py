@@ -215,34 +215,26 @@ def floor_of(work: Scd1, known: Position | None) -> Position | None:
 
 
 def run(work: Scd1, *, write: bool) -> Merged:
-    """Fold, judge, remember, merge; with ``write`` false only count what an earlier run did."""
-    changes = work.changes()
-    observed = {**work.counters()}
-    counted = changes.agg(*(F.expr(f"{text} AS {alias}") for alias, text in observed.items()))
-    observation = append.observe(changes, observed)
-    source = work.folded(observation.frame).persist()
+    """Fold, judge, remember, merge; with ``write`` false only count what an earlier run did.
+
+    The folded rows are kept by a local checkpoint: MERGE reads its source twice, and refuses a cached one.
+    """
+    counted = append.observe(work.changes(), work.counters())
+    source = work.folded(counted.frame).localCheckpoint()
+    records = counted.observation.get
+    got = work.survey(source)
     judged: DataFrame | None = None
-    try:
-        got = work.survey(source)
-        records = observation.observation.get if got["groups"] else counted.collect()[0].asDict()
-        chosen = source
-        verdicts = {"apply": (got["groups"], got["changes"])}
-        if records["again"] or got["unset"] or work.batch.floors_in_batch:
-            judged = work.judged(source).persist()
-            verdicts = work.verdicts(judged)
-            chosen = judged.where("verdict = 'apply'")
-        remembered = _remember(work, chosen, got, write=write)
-        if write:
-            work.merge(chosen, got)
-        seen = _seen(work.batch, records, verdicts, remembered)
-        unset = work.unset(judged) if judged is not None and "unset" in verdicts else None
-        if unset is not None:
-            unset = unset.localCheckpoint()
-        return Merged(seen, unset)
-    finally:
-        for frame in (judged, source):
-            if frame is not None:
-                frame.unpersist()
+    chosen = source
+    verdicts = {"apply": (got["groups"], got["changes"])}
+    if records["again"] or got["unset"] or work.batch.floors_in_batch:
+        judged = work.judged(source).localCheckpoint()
+        verdicts = work.verdicts(judged)
+        chosen = judged.where("verdict = 'apply'")
+    remembered = _remember(work, chosen, got, write=write)
+    unset = work.unset(judged).localCheckpoint() if judged is not None and "unset" in verdicts else None
+    if write:
+        work.merge(chosen, got)
+    return Merged(_seen(work.batch, records, verdicts, remembered), unset)
 
 
 def _remember(work: Scd1, chosen: DataFrame, got: Mapping[str, Any], *, write: bool) -> int:

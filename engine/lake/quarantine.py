@@ -51,7 +51,7 @@ def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
     stage = (
         "CASE WHEN _reason LIKE 'unchanged-%' THEN 'apply' WHEN " + sound + " THEN 'type' ELSE 'decode' END"
     )
-    id_ = "CASE WHEN length(value) >= 5 THEN cast(conv(hex(substring(value, 2, 4)), 16, 10) AS int) END"
+    id_ = "CASE WHEN length(value) >= 5 THEN try_cast(conv(hex(substring(value, 2, 4)), 16, 10) AS int) END"
     literals = {
         "flow": flow.name,
         "table": flow.sink.table,

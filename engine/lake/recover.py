@@ -72,12 +72,21 @@ def _from_commit(
         standing.offsets = dict(commit.next)
         standing.topic_id = str(commit.said["topic_id"])
     elif entry is not None:
-        standing.offsets = {p: b for p, (_, b) in entry.offsets.items()}
+        standing.offsets = ends(booked, entry)
         standing.topic_id = entry.topic_id
     if entry is not None:
         standing.waters = batch.waters_from(json.loads(entry.marks))
     _book_again(desk, standing, seq, booked)
     return standing, commit if entry is None else None
+
+
+def ends(booked: Mapping[int, Entry], newest: Entry) -> dict[int, int]:
+    """Where the entries of one topic left each partition: a batch names only those that moved."""
+    found: dict[int, int] = {}
+    for seq in sorted(s for s in booked if s <= newest.seq):
+        if booked[seq].topic_id == newest.topic_id:
+            found |= {p: b for p, (_, b) in booked[seq].offsets.items()}
+    return found
 
 
 def _refuse_unknown(booked: Mapping[int, Entry], flow: FlowPlan) -> None:

@@ -23,6 +23,7 @@ _SETTINGS: Final = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.variable.substitute": "false",  # a key or a default with the text ${env:HOME} is that text
     "spark.sql.codegen.cache.maxEntries": "5000",
     "spark.sql.ui.retainedExecutions": "5",
     "spark.ui.retainedJobs": "20",

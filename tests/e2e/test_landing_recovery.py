@@ -1,0 +1,167 @@
+"""The landing killed at every named point, and what it finds when it comes back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from engine.errors import HistoryLost, LandingFenced, TableReplaced
+from engine.lake import book
+from engine.state import State
+from tests.support import landing_program
+from tests.support.avro_records import Field
+from tests.support.landing import Landing, Table
+from tests.support.services import Services
+
+pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(1200)]
+
+FIELDS = [Field("id", "long", nullable=False), Field("name", "string")]
+BAD = b"\x00\x00\x00\x00\x01junk"
+
+
+def fill(table: Table, first: int, count: int) -> None:
+    """Rows, and a bad record after each tenth."""
+    table.maker.begin()
+    for n in range(first, first + count):
+        table.change("c", {"id": n, "name": f"n{n}"})
+        if n % 10 == 9:
+            table.send(BAD)
+
+
+def assert_exact(table: Table, count: int) -> None:
+    assert sorted(r["id"] for r in table.rows()) == list(range(count))
+    held = [(h["partition"], h["offset"]) for h in table.quarantined()]
+    assert len(held) == len(set(held)) == count // 10
+    entries = table.entries()
+    assert [e.seq for e in entries] == list(range(1, len(entries) + 1))
+    assert sum(e.read or 0 for e in entries) == count + count // 10
+    assert sum(e.quarantined or 0 for e in entries) == count // 10
+
+
+POINTS = [
+    ("append", "landing.before-batch", "landed"),
+    ("append", "landing.after-table", "completed"),
+    ("append", "landing.after-quarantine", "completed"),
+    ("append", "landing.before-ledger", "completed"),
+    ("scd1", "landing.after-table", "completed"),
+    ("scd1", "landing.before-ledger", "completed"),
+]
+
+
+@pytest.mark.parametrize("case", POINTS, ids="-".join)
+def test_killed_at_a_point_nothing_is_missing_and_nothing_twice(
+    landing: Landing, services: Services, tmp_path: Path, case: tuple[str, str, str]
+) -> None:
+    mode, point, path = case
+    table = landing.table(mode=mode, fields=FIELDS, rows_per_commit=22)
+    fill(table, 0, 60)
+    record = tmp_path / "reached"
+    spec = landing_program.spec(landing, services, tmp_path)
+    program = landing_program.start(spec, point, record, nth=2)
+    assert program.wait(900) == -signal.SIGKILL, record.with_suffix(".log").read_text(encoding="utf-8")
+    assert point in record.read_text(encoding="utf-8")
+    fill(table, 60, 20)
+    landing.land()
+    assert_exact(table, 80)
+    assert table.entries()[1].state == path
+
+
+def test_one_table_committed_and_another_in_flight(
+    landing: Landing, services: Services, tmp_path: Path
+) -> None:
+    first, second = landing.table("first", fields=FIELDS), landing.table("second", fields=FIELDS)
+    fill(first, 0, 20)
+    fill(second, 0, 20)
+    record = tmp_path / "reached"
+    spec = landing_program.spec(landing, services, tmp_path)
+    program = landing_program.start(spec, f"landing.after-table:{first.flow.name}", record)
+    assert program.wait(900) == -signal.SIGKILL
+    assert record.exists()
+    landing.land()
+    assert_exact(first, 20)
+    assert_exact(second, 20)
+
+
+def test_a_ledger_that_was_lost_is_booked_again_from_the_tables_commits(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS, rows_per_commit=10)
+    fill(table, 0, 29)
+    landing.land()
+    before = table.entries()
+    shutil.rmtree(book.ledger_path(landing.lake))
+    fill(table, 29, 1)
+    landing.land()
+    found = table.entries()
+    assert [e.seq for e in found] == [e.seq for e in before] + [len(before) + 1]
+    assert [e.landed for e in found[: len(before)]] == [e.landed for e in before]
+    assert found[len(before) - 1].state == "completed"
+    assert {e.state for e in found[: len(before) - 1]} == {"rebooked"}
+
+
+def test_a_commit_that_was_cleaned_away_is_known_by_the_ledger(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS, rows_per_commit=10)
+    fill(table, 0, 9)
+    landing.land()
+    DeltaTable(str(table.path)).create_checkpoint()
+    for commit in (table.path / "_delta_log").glob("*.json"):
+        commit.unlink()
+    fill(table, 9, 1)
+    landing.land()
+    assert sorted(r["id"] for r in table.rows()) == list(range(10))
+    for commit in (table.path / "_delta_log").glob("*.json"):
+        commit.unlink()
+    shutil.rmtree(book.ledger_path(landing.lake))
+    state = landing.land()[table.flow.name]
+    assert (state.state, state.code) in {
+        (State.STOPPED, HistoryLost.code),
+        (State.STOPPED, TableReplaced.code),
+    }
+
+
+def test_a_table_that_was_put_in_our_tables_place_is_refused(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 3)
+    landing.land()
+    shutil.rmtree(table.path)
+    state = landing.land()[table.flow.name]
+    assert (state.state, state.code) == (State.STOPPED, TableReplaced.code)
+    assert not table.path.exists()
+
+
+def test_a_second_driver_is_fenced_and_nothing_is_lost_or_doubled(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 5)
+    landing.land()
+
+    def another_driver_first(point: str) -> None:
+        if point == "landing.before-batch":
+            landing.at = lambda _point: None
+            landing.land()
+            fill(table, 8, 2)
+
+    fill(table, 5, 3)
+    landing.at = another_driver_first
+    state = landing.land()[table.flow.name]
+    assert (state.state, state.code) == (State.STOPPED, LandingFenced.code)
+    landing.at = lambda _point: None
+    landing.land()
+    assert_exact(table, 10)
+
+
+def test_maintenance_between_batches_changes_nothing(landing: Landing, spark: Any) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 5)
+    landing.land()
+    spark.sql(f"OPTIMIZE delta.`{table.path}`")
+    spark.sql(f"ALTER TABLE delta.`{table.path}` SET TBLPROPERTIES ('a' = 'b')")
+    fill(table, 5, 5)
+    landing.land()
+    assert_exact(table, 10)
+    log = sorted((table.path / "_delta_log").glob("*.json"))
+    said = [json.loads(line) for f in log for line in f.read_text(encoding="utf-8").splitlines()]
+    assert [a["txn"]["version"] for a in said if "txn" in a] == [1, 2]

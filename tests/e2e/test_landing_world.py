@@ -1,0 +1,244 @@
+"""The landing and a world that misbehaves: each trouble a named stop of one flow, with the way out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from engine.errors import (
+    GapAhead,
+    LedgerDisagrees,
+    OffsetsGone,
+    RegistryUnreachable,
+    RowTooLarge,
+    SchemaBlocked,
+    TopicReplaced,
+)
+from engine.lake import book, commits, maintain
+from engine.lake.desk import Gap
+from engine.state import State
+from tests.support.avro_records import Field, Schemas
+from tests.support.landing import POLICY, Landing, Table
+from tests.support.oracles_lake import table_rows
+from tests.support.waits import wait_until
+
+pytestmark = [pytest.mark.spark, pytest.mark.stack]
+
+FIELDS = [Field("id", "int", nullable=False), Field("name", "string")]
+
+
+def fill(table: Table, first: int, count: int, **more: Any) -> None:
+    table.maker.begin()
+    for n in range(first, first + count):
+        table.change("c", {"id": n, "name": f"n{n}", **more})
+
+
+def ids(table: Table) -> list[int]:
+    return sorted(r["id"] for r in table.rows())
+
+
+def code(landing: Landing, table: Table) -> str:
+    state = landing.land()[table.flow.name]
+    assert state.state in {State.STOPPED, State.PARKED}
+    assert state.hint
+    return state.code
+
+
+def test_a_topic_made_again_stops_its_flow_and_no_other(landing: Landing) -> None:
+    table, other = landing.table(fields=FIELDS), landing.table("other", fields=FIELDS)
+    fill(table, 0, 3)
+    fill(other, 0, 3)
+    landing.land()
+    landing.drop(table.topic)
+    landing.create(table.topic)
+    fill(table, 3, 5)
+    fill(other, 3, 1)
+    assert code(landing, table) == TopicReplaced.code
+    assert ids(table) == [0, 1, 2]
+    assert ids(other) == [0, 1, 2, 3]
+    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    landing.land()
+    assert ids(table) == list(range(8))
+
+
+def test_retention_that_ran_past_us_stops_with_the_exact_range(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 3)
+    landing.land()
+    fill(table, 3, 4)
+    admin = AdminClient({"bootstrap.servers": landing.kafka})
+    for done in admin.delete_records([TopicPartition(table.topic, 0, 5)]).values():
+        done.result(30)
+    assert code(landing, table) == OffsetsGone.code
+    assert "offsets [3, 5)" in table.state().what
+    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    landing.land()
+    assert ids(table) == [0, 1, 2, 5, 6]
+
+
+def test_a_gap_that_the_capture_found_stops_at_the_first_position_in_doubt(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 2)
+    fill(table, 2, 2)
+    landing.gaps[table.flow.name] = Gap(1, 24, "source.gap-suspected", "the table was rewritten")
+    assert code(landing, table) == GapAhead.code
+    assert ids(table) == [0, 1]
+    assert table.state().first_unapplied == {"0": 2}
+    landing.gaps.clear()
+    landing.land()
+    assert ids(table) == [0, 1, 2, 3]
+
+
+def test_an_accepted_stub_is_quarantined_and_the_flow_goes_on(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 1)
+    table.send(table.maker.value("c", stub={"bytes": 99, "sha256": "x"}))
+    fill(table, 1, 1)
+    assert code(landing, table) == RowTooLarge.code
+    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    landing.land()
+    assert ids(table) == [0, 1]
+    assert [h["reason"] for h in table.quarantined()] == ["row-too-large"]
+
+
+def test_a_schema_that_the_policy_parks_blocks_at_its_first_record(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 3)
+    table.evolve([Field("id", "int"), Field("name", "long")])
+    table.maker.begin()
+    table.change("c", {"id": 3, "name": 7})
+    assert code(landing, table) == SchemaBlocked.code
+    assert ids(table) == [0, 1, 2]
+    assert table.state().first_unapplied == {"0": 3}
+
+
+def test_a_new_column_and_a_wider_type_evolve_the_table_while_rows_flow(landing: Landing, spark: Any) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 2)
+    landing.land()
+    fill(table, 2, 1)
+    table.evolve([*FIELDS, Field("city", "string")])
+    fill(table, 3, 1, city="Lyon")
+    table.evolve([Field("id", "long"), FIELDS[1], Field("city", "string")])
+    fill(table, 1 << 40, 1, city=None)
+    landing.land()
+    rows = spark.read.format("delta").load(str(table.path)).orderBy("id").collect()
+    assert [(r.id, r.city) for r in rows] == [(0, None), (1, None), (2, None), (3, "Lyon"), (1 << 40, None)]
+    assert rows[0].asDict().keys() > {"id", "name", "city"}
+
+
+def test_a_dropped_column_stays_in_the_table(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS, mode="scd1")
+    fill(table, 0, 2)
+    landing.land()
+    table.evolve([FIELDS[0]])
+    table.maker.begin()
+    table.change("u", {"id": 0})
+    table.change("c", {"id": 5})
+    landing.land()
+    assert {k: r["name"] for k, r in table.by_id().items()} == {0: "n0", 1: "n1", 5: None}
+
+
+@dataclass
+class Unreachable(Schemas):
+    down: bool = True
+
+    def schema(self, schema_id: int) -> str | None:
+        if self.down:
+            raise RegistryUnreachable("no answer")
+        return super().schema(schema_id)
+
+
+def test_a_registry_that_does_not_answer_parks_and_never_quarantines(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 2)
+    registry = Unreachable(landing.schemas.texts)
+    assert landing.land(schemas=registry)[table.flow.name].code == RegistryUnreachable.code
+    assert table.state().state is State.PARKED
+    assert not table.quarantined()
+    landing.land()
+    assert ids(table) == [0, 1]
+
+
+def test_a_counter_that_is_wrong_stops_the_flow_before_it_is_booked(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 2)
+    landing.land()
+    fill(table, 2, 2)
+    whole = commits.ours
+
+    def one_less(*given: Any) -> Any:
+        commit = whole(*given)
+        metrics = {} if commit is None else dict(commit.metrics)
+        return commit and replace(commit, metrics={**metrics, "numOutputRows": metrics["numOutputRows"] - 1})
+
+    monkeypatch.setattr(commits, "ours", one_less)
+    assert code(landing, table) == LedgerDisagrees.code
+    assert len(table.entries()) == 1
+    monkeypatch.undo()
+    landing.land()
+    assert ids(table) == [0, 1, 2, 3]
+    assert table.entries()[1].state == "completed"
+
+
+def test_live_the_landing_is_fresh_and_survives_the_loss_of_its_checkpoint(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    late = landing.table("late", fields=FIELDS, create=False)
+    fill(table, 0, 3)
+    with landing.live():
+        wait_until(lambda: len(table.entries()), "the first batch")
+        fill(table, 3, 3)
+        wait_until(lambda: sum(e.read or 0 for e in table.entries()) == 6, "the second batch")
+        landing.create(late.topic)
+        fill(late, 0, 1)
+        wait_until(late.entries, "a topic that came later")
+    shutil.rmtree(book.checkpoint_path(landing.lake, "default", "live"))
+    fill(table, 6, 1)
+    with landing.live():
+        wait_until(lambda: sum(e.read or 0 for e in table.entries()) == 7, "what came while it was down")
+    assert ids(table) == list(range(7))
+
+
+def test_live_a_deleted_topic_stops_one_flow_and_a_stop_is_answered_while_it_runs(landing: Landing) -> None:
+    table, other = landing.table(fields=FIELDS), landing.table("other", fields=FIELDS)
+    fill(table, 0, 1)
+    fill(other, 0, 1)
+    with landing.live():
+        wait_until(lambda: table.entries() and other.entries(), "both flows")
+        landing.drop(table.topic)
+        wait_until(lambda: table.state().code == TopicReplaced.code, "the stop")
+        fill(other, 1, 1)
+        wait_until(lambda: len(other.entries()) > 1, "the other flow")
+        landing.create(table.topic)
+        fill(table, 1, 1)
+        book.accept(landing.lake, table.flow.name, by="anna", at="now")
+        wait_until(lambda: ids(table) == [0, 1], "the flow goes on")
+
+
+def test_small_files_are_rewritten_as_it_goes(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintain, "SMALL_FILES_MAX", 3)
+    table = landing.table(fields=FIELDS, rows_per_commit=1)
+    fill(table, 0, 5)
+    landing.land()
+    assert ids(table) == [0, 1, 2, 3, 4]
+    assert len(book.file_sizes(table.path)) <= 3
+    assert [e.seq for e in table.entries()] == [1, 2, 3, 4, 5]
+    assert not table_rows(book.quarantine_path(landing.lake))
+
+
+def test_a_topic_of_nobodys_records_makes_a_table_that_learns_its_columns_later(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS, policy=POLICY)
+    table.send(b"junk", None)
+    landing.land()
+    assert len(table.quarantined()) == 2
+    fill(table, 0, 2)
+    landing.land()
+    assert ids(table) == [0, 1]
+    assert list(table.rows()[0])[:2] == ["id", "name"]
