@@ -137,13 +137,20 @@ def _own_commit(folder: Path) -> tuple[dict[int, int], int] | None:
         return None
     with translated(str(folder)):
         for commit in table.history(_WALK):
-            metadata = commit.get("userMetadata")
-            if metadata:
-                text = json.loads(metadata)
-                if "ecluse" in text and "next" in text:
-                    at = {int(partition): offset for partition, offset in text["next"].items()}
-                    return at, int(commit["timestamp"]) * 1000
+            text = _said(commit.get("userMetadata"))
+            if "ecluse" in text and "next" in text:
+                at = {int(partition): offset for partition, offset in text["next"].items()}
+                return at, int(commit["timestamp"]) * 1000
     return None
+
+
+def _said(metadata: str | None) -> dict[str, Any]:
+    """What a commit says of itself; others than we commit too, and say what they like."""
+    try:
+        said = json.loads(metadata or "")
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _ends(batches: Iterable[Mapping[str, Sequence[int]]]) -> dict[int, int]:
