@@ -49,3 +49,22 @@ def sized(value: bytes) -> bytes:
     b'\x06abc'
     """
     return long(len(value)) + value
+
+
+class Sizes(dict[int, bytes]):
+    r"""``long(n)`` of lengths, after ``before``: looked up; what is longer than most is made each time.
+
+    >>> Sizes()[3], Sizes(b"\x02")[3], len(Sizes()[1 << 20])
+    (b'\x06', b'\x02\x06', 4)
+    """
+
+    def __init__(self, before: bytes = b"") -> None:
+        super().__init__((n, before + size) for n, size in enumerate(LENGTHS))
+        self._before = before
+
+    def __missing__(self, n: int) -> bytes:
+        return self._before + long(n)
+
+
+SIZES: Final = Sizes()
+"""The length before a string or bytes: ``SIZES[len(v)] + v`` is ``sized(v)``."""

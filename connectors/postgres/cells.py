@@ -28,7 +28,7 @@ from engine.schema import (
     TimestampNtz,
     Type,
 )
-from engine.varint import FOLLOWED, LENGTHS, long, sized
+from engine.varint import FOLLOWED, SIZES, long, sized
 
 Form = Literal["binary", "text"]
 """How a capture asks the server for values; one form for all its columns."""
@@ -135,11 +135,11 @@ def _decoded(v: bytes) -> str:
     return v.decode()
 
 
-_SIZED: Final = "(LENGTHS[len(v)] if len(v) < 8192 else long(len(v))) + v"
+_SIZED: Final = "SIZES[len(v)] + v"
 
 
 def _as_is(name: str) -> Cell:
-    return Cell(name, sized, _decoded, inline=_SIZED, scope={"LENGTHS": LENGTHS, "long": long})
+    return Cell(name, sized, _decoded, inline=_SIZED, scope={"SIZES": SIZES})
 
 
 def _stamp(name: str, text: Callable[[bytes], str]) -> Cell:
@@ -294,7 +294,7 @@ _CELLS: Final[dict[int, tuple[Cell, Cell]]] = {
     JSONB: (_called("jsonb_binary", _jsonb_from_binary, _jsonb_text), _STRING[1]),
     UUID: (_called("uuid_binary", _uuid_from_binary, _uuid_text), _STRING[1]),
     BYTEA: (
-        Cell("bytea_binary", sized, _bytea_text, inline=_SIZED, scope={"LENGTHS": LENGTHS, "long": long}),
+        Cell("bytea_binary", sized, _bytea_text, inline=_SIZED, scope={"SIZES": SIZES}),
         _called("bytea_text", _bytea_from_text, _decoded),
     ),
     DATE: (

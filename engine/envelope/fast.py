@@ -17,6 +17,7 @@ from typing import Any, Final
 from engine.errors import ContractBroken
 from engine.schema import Cell, Column, Relation
 from engine.source import UNCHANGED, Row
+from engine.varint import Sizes
 
 BAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 """What a cell may raise for a field that it cannot encode."""
@@ -24,6 +25,8 @@ BAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 NULL: Final = b"\x00"
 SOME: Final = b"\x02"
 PLAIN: Final = b"\x00\x00\x00"  # nothing unchanged, nothing unfit, no stub
+
+_SOME_SIZES: Final = Sizes(SOME)
 
 Fast = Callable[[Sequence[Row], Sequence[bytes], bytes, Sequence[Any], Any], tuple[int, int, int, int]]
 Part = bytes | str
@@ -44,7 +47,7 @@ def generate(relation: Relation, frame: Frame) -> Fast:
 
     ``adds`` holds one append per partition; ``careful`` takes a row that is not plain and gives its bytes.
     """
-    scope: dict[str, Any] = {"BAD": BAD, "join": b"".join, "crc32": zlib.crc32}
+    scope: dict[str, Any] = {"BAD": BAD, "join": b"".join, "crc32": zlib.crc32, "SOME_SIZES": _SOME_SIZES}
     for number, column in enumerate(relation.columns):
         _trust(column.cell)
         names = dict(column.cell.scope) if column.cell.inline else {f"cell_{number}": column.cell.encode}
@@ -157,24 +160,28 @@ def _image(columns: Sequence[Column], letter: str, key: Sequence[str], *, strict
         elif strict and not column.nullable:
             image += [SOME, *parts]
         else:
-            image += [f"({NULL!r} if {name} is None else {SOME!r} + {parts[0]})"]
-            image += [f"(b'' if {name} is None else {part})" for part in parts[1:]]
+            image += _optional_value(parts, name)
     return image
 
 
+def _optional_value(parts: list[str], name: str) -> list[Part]:
+    """The parts of a value that may be NULL, its union branch before them."""
+    first, *rest = parts
+    some = f"SOME_SIZES[len({name})]" if first == f"SIZES[len({name})]" else f"{SOME!r} + {first}"
+    return [f"({NULL!r} if {name} is None else {some})", *(f"(b'' if {name} is None else {p})" for p in rest)]
+
+
 def _expressions(cell: Cell, number: int, name: str) -> list[str]:
-    """The cell's expression over ``name``, cut where it only puts byte strings together."""
+    """The cell's expression over ``name``; what only follows a length is a part of its own, never copied."""
     tree = ast.parse(cell.inline or f"cell_{number}(v)", mode="eval").body
-    parts: list[ast.expr] = []
-    while isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add):
-        parts.insert(0, tree.right)
-        tree = tree.left
-    parts.insert(0, tree)
-    for part in parts:
-        for node in ast.walk(part):
-            if isinstance(node, ast.Name) and node.id == "v":
-                node.id = name
-    return [f"({ast.unparse(part)})" for part in parts]
+    parts = [tree]
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add) and ast.unparse(tree.right) == "v":
+        parts = [tree.left, tree.right]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "v":
+            node.id = name
+    texts = [ast.unparse(part) for part in parts]
+    return [text if text.isidentifier() or text.startswith("SIZES[") else f"({text})" for text in texts]
 
 
 def _merged(parts: Sequence[Part]) -> str:
