@@ -21,7 +21,7 @@ import typer
 from engine import plugins
 from engine.cli import compose, places, telling
 from engine.cli.compose import Call
-from engine.errors import CODES, Missing, SourceUnready
+from engine.errors import CODES, GapSuspected, Missing, SlotLost, SlotMissing, SourceUnready
 from engine.plan import CapturePlan, ProjectPlan
 from engine.source import AnyConnector, Finding, Mark, Source, TableSpec
 from engine.supervise import Clock, Parked, Policy
@@ -29,6 +29,7 @@ from engine.template.mistakes import nearest
 
 PANEL: Final = "Run"
 _FIRST_S, _MOST_S, _GIVE_UP_S = 0.5, 15.0, 900.0
+_SAID_BY_OPEN: Final = frozenset({GapSuspected.code, SlotLost.code, SlotMissing.code})
 _YOUNG_OBJECTS: Final = 20_000  # rows are many and short-lived: looking for cycles in them finds none
 
 At = Callable[[str], None]
@@ -153,11 +154,12 @@ class _Opening:
     @contextmanager
     def __call__(self, mark: Mark | None) -> Iterator[Source]:
         config = places.configure(self.call, self.capture)
-        tables = self._fit(self.connector.preflight(config, self.capture.tables))
+        tables = self.fit(self.connector.preflight(config, self.capture.tables))
         with self.connector.open(config, tables, mark) as source:
             yield source
 
-    def _fit(self, findings: Sequence[Finding]) -> list[TableSpec]:
+    def fit(self, findings: Sequence[Finding]) -> list[TableSpec]:
+        """The tables to open with; raises what keeps the capture as a whole from being opened."""
         for finding in findings:
             if finding.level != "ok" and finding not in self._said:
                 self._said.add(finding)
@@ -165,8 +167,10 @@ class _Opening:
         unready = [f for f in findings if f.level == "fail" and f.code == SourceUnready.code]
         aside = {f.table for f in unready if f.table}
         fit = [spec for spec in self.capture.tables if f"{spec.schema}.{spec.table}" not in aside]
-        # what else may be wrong with slot, line or log, ``open`` says with the position at stake
-        whole = [f for f in unready if not f.table] or ([] if fit else unready)
+        # what is wrong with slot, line or log, ``open`` says with the position at stake; but nothing is
+        # published that was not looked at: a table without identity would break the application's updates
+        failed = [f for f in findings if f.level == "fail" and not f.table and f.code not in _SAID_BY_OPEN]
+        whole = failed or ([] if fit else unready)
         if whole:
             raise CODES[whole[0].code](
                 "; ".join(f"{f.table or f.subject}: {f.text}" for f in whole),
