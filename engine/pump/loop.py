@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from engine.errors import EcluseError, TopicUnreachable
+from engine.errors import EcluseError, GapSuspected, SourceUnreachable, TopicUnreachable
 from engine.marks import Found, Marks
 from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan
@@ -75,18 +75,36 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, taken: list[in
         if taken:
             marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
         found = marks.find(capture.name)
-        with doors.open(found.mark) as source:
+        with _opened(doors, marks, capture.name, found) as source:
             writer = marks.take(capture.name, found)
             taken.append(writer)
             doors.meters.writer.set(writer)
             doors.log.info("capturing", writer=writer, **_started(found))
             pump = _Pump(
                 capture, doors, topic=topic, marks=marks, writer=writer, source=source, progress=progress,
-                first=found.mark is None,
+                found=found.mark,
             )  # fmt: skip
             pump.run()
     finally:
         topic.close()
+
+
+@contextmanager
+def _opened(doors: Doors, marks: Marks, capture: str, found: Found) -> Iterator[Source]:
+    """The source behind a mark. Where a writer that ends has marked more meanwhile, the mark was too old.
+
+    The source then looks as if somebody else had read from it, which is a gap only behind the newest mark.
+    """
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(doors.open(found.mark))
+        except GapSuspected as error:
+            if marks.find(capture) == found:
+                raise
+            raise SourceUnreachable(
+                f"another writer of {capture} went on meanwhile", where=capture
+            ) from error
+        yield source
 
 
 def _iso(wall_s: float) -> str:
@@ -112,10 +130,10 @@ class _Pump:
         writer: int,
         source: Source,
         progress: Progress,
-        first: bool,
+        found: Mark | None,
     ) -> None:
         self._capture, self._doors, self._topic, self._marks = capture, doors, topic, marks
-        self._writer, self._source, self._progress, self._first = writer, source, progress, first
+        self._writer, self._source, self._progress, self._found = writer, source, progress, found
         self._routes = Routes(capture, doors.project, doors.registry, writer)
         self._promises = Promises(capture.name, _READ_ROWS, _WAIT_S)
         self._now = doors.clock.monotonic
@@ -145,7 +163,8 @@ class _Pump:
             now = self._now()
             self._promises.came(now)
             if isinstance(item, Rows):
-                self._rows(item)
+                if self._rows(item):
+                    return self._stopped_inside()
             elif isinstance(item, Mark):
                 if self._mark(item, now):
                     return True
@@ -156,7 +175,8 @@ class _Pump:
 
     # what comes
 
-    def _rows(self, run: Rows) -> None:
+    def _rows(self, run: Rows) -> bool:
+        """Encode and let them wait; True when there is no more time to wait for their mark."""
         self._promises.rows(run)
         self._doors.at("capture.after-read")
         route = self._routes.of(run.relation)
@@ -166,11 +186,13 @@ class _Pump:
         if route.rows >= _BATCH_ROWS or route.bytes >= _BATCH_BYTES:
             self._send(route)
             self._keep_alive()
+            return self._overdue(self._now())
+        return False
 
     def _mark(self, mark: Mark, now: float) -> bool:
         """Remember the mark, and write it when it is time; True when the capture ends with it."""
         self._promises.mark(mark)
-        if self._seen is None and self._first:
+        if self._seen is None and self._found is None:
             self._doors.log.info("first position", era=mark.era, at=dict(mark.at))
         self._seen, self._unmarked = mark, 0
         stopping = self._stopping(now)
@@ -198,10 +220,13 @@ class _Pump:
             self._commit(self._seen)
         self._keep_alive()
         self._tell(now)
-        if stopping and self._unmarked and now > (self._stop_by or now):
-            self._doors.log.warning("stopped inside a transaction", rows_that_come_again=self._unmarked)
-            return True
+        if self._unmarked and self._overdue(now):
+            return self._stopped_inside()
         return stopping and not self._unmarked
+
+    def _stopped_inside(self) -> bool:
+        self._doors.log.warning("stopped inside a transaction", rows_that_come_again=self._unmarked)
+        return True
 
     # what goes
 
@@ -231,10 +256,12 @@ class _Pump:
         topic.flush(self._waiting)
         at("capture.mark-acknowledged")
         self._source.confirm(mark)
+        before = self._confirmed or self._found
+        if before is None or (mark.era, mark.at) != (before.era, before.at):
+            self._progress()  # a mark that says where the last writer was is none: retries would never end
         self._confirmed = mark
         self._alive_at = self._now() + _KEEP_ALIVE_S
         at("capture.after-confirm")
-        self._progress()
         self._measured(mark)
 
     def _fence(self) -> None:
@@ -250,8 +277,7 @@ class _Pump:
         """The topic makes us wait: the source must not take us for dead, nor a person wait for ever."""
         self._doors.meters.waits.inc()
         self._keep_alive()
-        now = self._now()
-        if self._stopping(now) and now > (self._stop_by or now):
+        if self._overdue(self._now()):
             raise TopicUnreachable("told to stop, and the topic does not take what was read")
 
     def _keep_alive(self) -> None:
@@ -267,6 +293,10 @@ class _Pump:
         if self._stop_by is None:
             self._stop_by = now + _GRACE_S
         return True
+
+    def _overdue(self, now: float) -> bool:
+        """Told to stop, and the time to do so at a mark is over."""
+        return self._stopping(now) and now > (self._stop_by or now)
 
     def _measured(self, mark: Mark) -> None:
         meters = self._doors.meters

@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import (
     CaptureFenced,
+    GapSuspected,
     RegistryUnreachable,
     SourceRefused,
     SourceUnreachable,
@@ -18,12 +19,12 @@ from engine.errors import (
 from engine.marks import Marks
 from engine.pump import run
 from engine.schema import Int64, String
-from engine.source import STREAM, Mark, TableGap
+from engine.source import STREAM, Mark, Rows, TableGap
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic, Waiting, silent
 from tests.support.cells import column, field, relation
 from tests.support.memory import Bench
-from tests.support.scripted import Scripted, Tx
+from tests.support.scripted import Scripted, ScriptedSource, Tx
 
 PARCEL = relation(column("id", Int64(), nullable=False), column("town", String()))
 
@@ -355,3 +356,80 @@ def test_progress_is_told_per_table() -> None:
     run(bench.capture, bench.doors)
     (line,) = bench.log.facts("progress")
     assert (line["table"], line["rows"]) == ("public.parcel", 2)
+
+
+def test_a_mark_that_says_where_the_last_writer_was_does_not_start_the_count_of_retries_anew() -> None:
+    world = Scripted([tx(100, 1), *(SourceUnreachable("cut") for _ in range(40))])
+    stand = Mark({STREAM: 100}, b"{}", 0, 100_000)
+    bench = Bench(world.open)
+    marks(bench).prepare(1)
+    marks(bench).send("shop", 1, stand)
+    bench.topic.flush()
+
+    class Announced(ScriptedSource):
+        def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
+            yield stand
+            yield from super().read(limit=limit, wait_s=wait_s)
+
+    @contextmanager
+    def open_(_: Mark | None) -> Iterator[Any]:
+        yield Announced(world, 100)
+
+    bench.open = open_
+    end = run(bench.capture, bench.doors)
+    assert isinstance(end, Parked)
+    assert bench.clock.waited[:6] == [0.5, 1, 2, 4, 8, 8]
+
+
+def test_a_source_that_a_writer_left_further_on_meanwhile_is_opened_again_and_is_no_gap() -> None:
+    world = Scripted([tx(100, 1), tx(200, 2)])
+    bench = stopped_after(Bench(world.open, {"public.parcel": 1}), world)
+    opened = []
+
+    @contextmanager
+    def open_(mark: Mark | None) -> Iterator[Any]:
+        opened.append(mark)
+        if len(opened) == 1:
+            marks(bench).send("shop", 1, Mark({STREAM: 100}, b"{}", 0, 100_000))
+            bench.topic.flush()
+            raise GapSuspected("the slot was confirmed by someone else")
+        with world.open(mark) as source:
+            yield source
+
+    bench.open = open_
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert opened[0] is None
+    assert opened[1] is not None
+    assert opened[1].at == {STREAM: 100}
+    assert bench.positions() == [(200, 0)]
+
+
+def test_a_gap_behind_the_newest_mark_stops_at_once() -> None:
+    bench = Bench(Scripted([GapSuspected("nobody knows")]).open)
+
+    @contextmanager
+    def open_(_: Mark | None) -> Iterator[Any]:
+        raise GapSuspected("the slot was confirmed by someone else")
+        yield
+
+    bench.open = open_
+    end = run(bench.capture, bench.doors)
+    assert isinstance(end, Parked)
+    assert isinstance(end.error, GapSuspected)
+    assert bench.clock.waited == []
+
+
+def test_a_stop_does_not_wait_for_the_end_of_a_transaction_without_end() -> None:
+    endless = Tx(PARCEL, [("c", None, [field(Int64(), 1), field(String(), "x")])] * 40_000, 200)
+    world = Scripted([tx(100, 1), endless, tx(300, 3)])
+    bench = Bench(world.open, {"public.parcel": 1})
+
+    def at(point: str) -> None:
+        if point == "capture.after-produce":
+            bench.clock.stop.set()
+            bench.clock.now += 20
+
+    bench.at = at
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert bench.log.facts("stopped inside a transaction")
+    assert {mark.at[STREAM] for mark in world.confirmed} == {100}
