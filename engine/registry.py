@@ -13,6 +13,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -114,15 +115,22 @@ class HttpRegistry:
                 return int(response.status), json.load(response)
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, _message(error.read())
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+                return error.code, _message(error)
+        except (OSError, ValueError, HTTPException) as error:
+            # an answer that breaks off is no OSError; its text may repeat the address, secrets included
+            reason = (
+                type(error).__name__ if isinstance(error, HTTPException) else getattr(error, "reason", error)
+            )
             raise RegistryUnreachable(
                 f"the schema registry does not answer: {reason}", where=self._where, hint="ecluse status"
             ) from error
 
 
-def _message(body: bytes) -> str:
+def _message(error: urllib.error.HTTPError) -> str:
+    try:
+        body = error.read()
+    except (OSError, HTTPException):
+        return "an answer that breaks off"
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,3 +126,25 @@ def test_a_password_in_the_url_shows_in_no_error() -> None:
     with pytest.raises(RegistryUnreachable) as caught:
         registry.schema(1)
     assert "canary" not in f"{caught.value.what} {caught.value.where}"
+
+
+def test_an_answer_that_breaks_off_is_waited_out_and_repeats_no_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def half() -> None:
+            for _ in range(2):
+                line, _ = server.accept()
+                with line:
+                    line.recv(65536)
+                    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+        thread = threading.Thread(target=half)
+        thread.start()
+        registry = HttpRegistry(f"http://127.0.0.1:{server.getsockname()[1]}")
+        for ask in (lambda: registry.schema(1), lambda: registry.register("t", "value", SCHEMA)):
+            with pytest.raises(RegistryUnreachable, match="IncompleteRead"):
+                ask()
+        thread.join()
+    with pytest.raises(RegistryUnreachable) as caught:
+        HttpRegistry("http://ecluse:hush:hush@127.0.0.1:1").schema(1)
+    assert "hush" not in str(caught.value.as_dict())
