@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SEEDS  ?= 1
+BENCH  ?= capture
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test faults docs lock clean
+.PHONY: help setup demo check test faults bench docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +36,9 @@ test: $(READY)  ## every test, on the real components
 
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
 	SEEDS=$(SEEDS) $(BIN)/pytest tests/faults
+
+bench: $(READY)  ## against a peer: BENCH=capture|landing|memory, BENCH_SCALE=0.01 for a look
+	$(BIN)/python -m bench $(BENCH)
 
 lock: $(READY)  ## the lock, made anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

@@ -1,0 +1,86 @@
+"""``python -m bench capture|landing|memory``: what ``make bench`` starts.
+
+``BENCH_SCALE`` makes the work smaller (0.01: a look), ``BENCH_PAIRS`` is the number of rounds,
+``BENCH_PEERS`` the peers (``none``: ours alone). A peer that is not installed is named and left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from bench import capture, debezium, landing, memory, recvlogical, rounds
+from bench.place import Place, embedded
+from bench.rounds import say
+from engine.embedded.stack import Part
+from engine.errors import DownloadFailed
+
+_PARTS: Final[Mapping[str, frozenset[Part]]] = {
+    "capture": frozenset(("postgres", "kafka", "registry")),
+    "memory": frozenset(("postgres", "kafka", "registry")),
+    "landing": frozenset(("kafka", "registry", "spark")),
+}
+
+
+def main(name: str, environment: Mapping[str, str]) -> int:
+    """Run one bench; 0 when it came to its end with equal rows on all sides."""
+    scale = float(environment.get("BENCH_SCALE") or 1)
+    folder = Path(tempfile.mkdtemp(prefix="ecluse-bench-"))
+    folder.chmod(0o711)  # the database runs as another user
+    try:
+        with embedded(folder, _PARTS[name], environment) as place:
+            results, last = _run(name, place, scale, environment)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    path = rounds.keep(name, {"scale": scale, **results})
+    say(f"raw figures: {path}")
+    print(*last, sep="\n")
+    return 0
+
+
+def _run(
+    name: str, place: Place, scale: float, environment: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    pairs = int(environment.get("BENCH_PAIRS") or 3)
+    asked = environment.get("BENCH_PEERS") or "all"
+    if name == "memory":
+        results = memory.run(place, scale=scale)
+        return results, memory.lines(results)
+    if name == "landing":
+        peers = [peer for peer in (landing.PEER,) if _wanted(peer, asked)]
+        results = landing.run(place, scale=scale, pairs=pairs, peers=peers)
+        return results, landing.lines(results)
+    jars = _connect_jars(place) if _wanted(debezium.NAME, asked) else None
+    peers = [recvlogical.NAME] if _wanted(recvlogical.NAME, asked) and recvlogical.installed() else []
+    peers += [debezium.NAME] if jars is not None else []
+    results = capture.run(place, scale=scale, pairs=pairs, connect_jars=jars, peers=peers)
+    absent = [
+        f"capture peer={peer} is not installed here"
+        for peer in (recvlogical.NAME, debezium.NAME)
+        if _wanted(peer, asked) and peer not in peers
+    ]
+    return results, capture.lines(results) + absent
+
+
+def _wanted(peer: str, asked: str) -> bool:
+    return asked == "all" or peer in asked.split(",")
+
+
+def _connect_jars(place: Place) -> Path | None:
+    say(f"{debezium.NAME}: its jars (45 MB) come from the cache, or are downloaded")
+    try:
+        return place.jars_of("connect")
+    except DownloadFailed as error:
+        say(f"{debezium.NAME}: {error.what}")
+        return None
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in _PARTS:
+        sys.exit(f"make bench BENCH={'|'.join(_PARTS)}")
+    sys.exit(main(sys.argv[1], os.environ))

@@ -1,0 +1,136 @@
+"""BENCH=landing: a topic of records into a Delta table, ours against a plain Spark append.
+
+Rule: each side is one program with its own JVM, started once and warmed before the first round (what the
+cold pass took is published); a run is a new table from the same topic, beginning to end, in as many files.
+Ours is the real dispatch, with types checked, offsets in the commit, quarantine and ledger. Both tables
+are read by a third party and compared with the rows as they are defined.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from deltalake import DeltaTable
+
+from bench import change, records, rounds, tally
+from bench.measure import Meter
+from bench.place import Place
+from bench.readback import PARTITIONS, make_topic
+from bench.rounds import OURS, Run, say
+from bench.spark_program import Program, program
+from bench.tally import Plain
+from bench.web import ask
+
+RECORDS: Final = 2_000_000
+ROWS_PER_COMMIT: Final = 500_000
+PEER: Final = "spark_append"
+TOPIC: Final = "bench.public.parcel"
+TABLE: Final = "raw.parcel"
+_PROGRAMS: Final[Mapping[str, str]] = {OURS: "bench.our_landing", PEER: "bench.plain_append"}
+_WARM_UPS: Final = 2
+
+
+class FilesDiffer(AssertionError):
+    """The sides wrote different numbers of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """One side: its program, and where it may write."""
+
+    name: str
+    child: Program
+    folder: Path
+    pids: Mapping[str, int]
+
+    def run(self, _number: int) -> Run:
+        """A new table from the whole topic; gone when it has been read."""
+        root = self.folder / f"{time.monotonic_ns()}"
+        with Meter({"sut": self.child.process.pid, **self.pids}) as meter:
+            self.child.ask(root)
+            self.child.wait()
+            used = meter.read()
+        found = DeltaTable(str(root / TABLE.replace(".", "/")))
+        files = len(found.file_uris())
+        rows = tally.of(_rows(found))
+        shutil.rmtree(root)
+        return Run(used, rows, {"files": files, "commits": found.version() + 1})
+
+
+def run(place: Place, *, scale: float, pairs: int, peers: Iterable[str]) -> dict[str, Any]:
+    """The whole bench; gives what goes into the result file. Raises ResultsDiffer and FilesDiffer."""
+    count = round(RECORDS * scale)
+    expected = tally.of(records.rows(count))
+    say(f"every side has to write {expected}")
+    make_topic(place.bootstrap, TOPIC, PARTITIONS)
+    started = time.perf_counter()
+    records.fill(place.bootstrap, place.registry, TOPIC, PARTITIONS, count)
+    say(f"{count:,} records in {PARTITIONS} partitions: written in {time.perf_counter() - started:.0f} s")
+    results: dict[str, Any] = {"records": count, "pairs": pairs, "cold": {}}
+    with ExitStack() as stack:
+        lakes = [stack.enter_context(_lake(place, name, count)) for name in (OURS, *peers)]
+        for lake in lakes:
+            warm = [lake.run(number) for number in range(_WARM_UPS)]
+            results["cold"][lake.name] = warm[0].used.wall_s
+            say(f"{lake.name}: cold {warm[0].used.wall_s:.2f} s, then {warm[-1].used.wall_s:.2f} s")
+        runs = rounds.play({lake.name: lake.run for lake in lakes}, rounds=pairs, rows=count)
+    rounds.same_rows(runs, expected)
+    _same_files(runs)
+    say(f"every run: {expected}, {runs[OURS][0].notes['files']} files")
+    return results | {"ratios": rounds.ratios(runs, count), "runs": runs}
+
+
+def lines(results: Mapping[str, Any]) -> list[str]:
+    """The bench's last words."""
+    return [ratio.line("landing") for ratio in results["ratios"]]
+
+
+@contextmanager
+def _lake(place: Place, name: str, count: int) -> Iterator[Lake]:
+    folder = place.folder / name
+    tables = folder / "tables"
+    tables.mkdir(parents=True)
+    given = {
+        "java_home": str(place.java_home),
+        "jars": [str(jar) for jar in place.spark_jars],
+        "scratch": str(folder / "scratch"),
+        "bootstrap": place.bootstrap,
+        "registry": place.registry,
+        "topic": TOPIC,
+        "table": TABLE,
+        "schema": _schema(place.registry),
+        "partitions": PARTITIONS,
+        "rows_per_commit": max(1, ROWS_PER_COMMIT * count // RECORDS),
+    }
+    with program(_PROGRAMS[name], given, log=folder / "log", environment=os.environ) as child:
+        yield Lake(name, child, tables, {"kafka": place.pids["kafka"]})
+
+
+def _schema(registry: str) -> str:
+    """The schema that the topic's records were written with."""
+    return str(ask(f"{registry}/subjects/{TOPIC}-value/versions/latest")["schema"])
+
+
+def _same_files(runs: Mapping[str, list[Run]]) -> None:
+    counts = {name: {run.notes["files"] for run in of_side} for name, of_side in runs.items()}
+    if len(set.union(*counts.values())) > 1:
+        raise FilesDiffer(f"files per run: {counts}")
+
+
+def _rows(table: DeltaTable) -> Iterator[Plain]:
+    """The table's rows as plain values."""
+    for batch in table.to_pyarrow_dataset().to_batches(columns=["_op", *change.COLUMNS]):
+        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+        arrays["updated_at"] = arrays["updated_at"].cast("int64")
+        arrays["day"] = arrays["day"].cast("int32")
+        columns = {name: array.to_pylist() for name, array in arrays.items()}
+        for name, scale in change.SCALES.items():
+            columns[name] = [None if v is None else int(v.scaleb(scale)) for v in columns[name]]
+        yield from zip(*(columns[name] for name in ("_op", *change.COLUMNS)), strict=True)
