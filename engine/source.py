@@ -116,7 +116,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """One table of a capture, as the plan names it."""
+    """One table of a capture, as the plan names it.
+
+    ``on_truncate``: a truncate is told as a row, not told, or told as a row behind a ``TableGap`` so that a
+    person decides first. Where flows on one table differ, the most careful one rules.
+    """
 
     flow: str
     schema: str

@@ -126,6 +126,8 @@ _ATTRIBUTES: Final = """(
   from pg_catalog.pg_attribute a where a.attrelid = {} and a.attnum > 0
 )"""
 
+# From plain catalogues only: pg_partition_tree locks every leaf, and one that is held would stop them all.
+# A leaf is its file: its columns are the table's, which the stream announces.
 _TABLES: Final = """
 select n.nspname || '.' || c.relname, c.oid::text, r.oid::text || ':' || r.xmin::text, {filter}, {columns},
        c.relreplident::text || coalesce((
@@ -139,9 +141,14 @@ select n.nspname || '.' || c.relname, c.oid::text, r.oid::text || ':' || r.xmin:
          where i.indrelid = c.oid and i.indisprimary), ''),
        c.relfilenode::text, coalesce({attributes}, ''),
        case c.relkind when 'p' then coalesce((
-         select string_agg(l.oid || ':' || l.relfilenode || ':' || {leaf_attributes}, ' ' order by l.oid)
-         from pg_catalog.pg_partition_tree(c.oid) t join pg_catalog.pg_class l on l.oid = t.relid
-         where t.isleaf), '') else '' end
+         with recursive part(oid) as (
+           select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent = c.oid
+           union all
+           select i.inhrelid from part join pg_catalog.pg_inherits i on i.inhparent = part.oid
+         )
+         select string_agg(l.oid || ':' || l.relfilenode, ' ' order by l.oid)
+         from part join pg_catalog.pg_class l on l.oid = part.oid
+         where l.relkind <> 'p'), '') else '' end
 from unnest(%s::text[], %s::text[]) as w(schema, name)
 join pg_catalog.pg_namespace n on n.nspname = w.schema
 join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
@@ -163,7 +170,6 @@ def prints(side: Connection, config: PostgresConfig, tables: Iterable[TableSpec]
         filter="coalesce(r.prqual::text, '')" if has_filters else "''",
         columns="coalesce(r.prattrs::text, '')" if has_filters else "''",
         attributes=_ATTRIBUTES.format("c.oid"),
-        leaf_attributes=_ATTRIBUTES.format("l.oid"),
     )
     wanted = sorted({(spec.schema, spec.table) for spec in tables})
     rows = side.execute(

@@ -117,15 +117,26 @@ def of_tables(mark: Resume, now: Prints, wanted: Iterable[tuple[str, str]]) -> I
         name = f"{schema}.{table}"
         before, after, since = mark.table_prints.get(name), now.tables.get(name), mark.checked
         if before is None:
-            if name not in mark.left:
-                continue  # a new table: it joins here
-            since, why = mark.left[name], "no flow wanted the table for a while"
+            if name not in mark.left or after is None:
+                continue  # a new table joins here; one that is away is told of when it is back
+            since, why = mark.left[name], "the table was not captured for a while"
         elif after is None:
             why = "the table is not in the publication any more"
         else:
             why = of_table(before, after)
         if why:
             yield TableGap(schema, table, GapSuspected.code, mark.era, since, why)
+
+
+def left(mark: Resume, now: Prints, wanted: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """The tables that are not captured now, and since when: told when they are back.
+
+    A gap that was told when they went may be accepted before that, and more is missing then.
+    """
+    names = {f"{schema}.{table}" for schema, table in wanted}
+    away = {name: at for name, at in mark.left.items() if name not in now.tables}
+    gone = (name for name in mark.table_prints if name not in now.tables)
+    return away | {name: now.at if name in names else mark.confirmed for name in gone}
 
 
 def of_table(before: Print, after: Print) -> str:

@@ -132,13 +132,12 @@ def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap], list[Tab
     troubles += gap.of_publication(config, was.publication_print, now.publication)
     if troubles and not was.accept_gap:
         raise gap.stop(config, was, troubles)
-    wanted = {f"{spec.schema}.{spec.table}" for spec in start.tables}
-    gaps = list(gap.of_tables(was, now, ((spec.schema, spec.table) for spec in start.tables)))
+    wanted = [(spec.schema, spec.table) for spec in start.tables]
     renewed = now.publication is None
     late = publication.ensure_published(start.lines.side, config, start.tables, now)
-    now = start.prints()
-    left = {name: at for name, at in was.left.items() if name not in wanted}
-    left |= {name: was.confirmed for name in was.table_prints if name not in wanted}
+    # what is remembered is what was compared: of the publication the look before, of tables this one
+    looked, now = now, start.prints()
+    gaps = list(gap.of_tables(was, now, wanted))
     same = (start.server.system_id, start.server.timeline) == (was.system_id, was.timeline)
     at = replace(
         was,
@@ -148,9 +147,9 @@ def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap], list[Tab
         timeline=start.server.timeline,
         era=was.era if same else was.era + 1,
         checked=now.at,
-        publication_print=now.publication or {},
+        publication_print=(now if renewed else looked).publication or {},
         table_prints=now.tables,
-        left=left,
+        left=gap.left(was, now, wanted),
     )
     if troubles:
         at = _accepted(start, at, was, renewed=renewed)

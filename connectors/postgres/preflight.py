@@ -175,6 +175,11 @@ def _publication(
     if silent:
         fix = f"ALTER PUBLICATION {identifier(name)} SET (publish = 'insert, update, delete, truncate')"
         yield Finding("fail", "publication", f"{name} leaves out {', '.join(silent)}", fix=fix, code=_UNREADY)
+    for table, print_ in now.tables.items():
+        if print_["filter"] or print_["columns"]:
+            what = "some of its rows" if print_["filter"] else "some of its columns"
+            text = f"{name} publishes {what} only of {table}: the others are not captured"
+            yield Finding("warn", "publication", text, table=table)
     missing = [spec for spec in tables if f"{spec.schema}.{spec.table}" not in now.tables]
     if not missing:
         yield Finding("ok", "publication", f"{name} has all {len(tables)} tables")
@@ -186,7 +191,12 @@ def _publication(
         yield Finding("ok", "publication", f"{len(missing)} tables join {name} at the next start")
         return
     why = f"{config.user} does not own {foreign}" if foreign else f"{config.user} may not make it"
-    fix = "let the owner of the tables run:\n" + "\n".join(
-        f"{statement};" for statement in joining(config, missing, create=said is None)
-    )
-    yield Finding("fail", "publication", f"{name}: {why}", fix=fix, code=_UNREADY)
+    # a publication that is there goes on without the tables that cannot join it (I9)
+    barred = [s for s in missing if not may or f"{s.schema}.{s.table}" in foreign.split(", ")]
+    together = [missing] if said is None else [[spec] for spec in barred]
+    for specs in together:
+        fix = "let the owner of the tables run:\n" + "\n".join(
+            f"{statement};" for statement in joining(config, specs, create=said is None)
+        )
+        table = "" if said is None else f"{specs[0].schema}.{specs[0].table}"
+        yield Finding("fail", "publication", f"{name}: {why}", fix=fix, code=_UNREADY, table=table)

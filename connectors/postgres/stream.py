@@ -157,7 +157,6 @@ class PostgresSource:
             now.drained = False
         now.gave = now.came = False
         if at - self._mark_at >= _MARK_S and self._behind():
-            now.gave = True
             return [self._mark(now)]
         if at >= now.quiet_at and now.looked:
             now.over = True
@@ -277,4 +276,5 @@ class PostgresSource:
             raise gap.stop(self._config, self._resume, troubles)
         wanted = [(spec.schema, spec.table) for spec in self._tables]
         self._decoder.gaps += gap.of_tables(self._resume, now, wanted)
-        self._resume = replace(self._resume, table_prints=now.tables, checked=now.at)
+        left = gap.left(self._resume, now, wanted)
+        self._resume = replace(self._resume, table_prints=now.tables, left=left, checked=now.at)
