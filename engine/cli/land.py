@@ -16,13 +16,14 @@ import typer
 from engine.cli import compose, places, show
 from engine.cli.compose import Call
 from engine.cli.run import told_to_stop
-from engine.errors import Missing, RegistryRefused, Unmet
+from engine.errors import Missing, Unmet
 from engine.plan import LanePlan, ProjectPlan
 from engine.registry import Registry
 from engine.template.mistakes import nearest
 
 _DEFAULT: Final = "default"
 _HEAP: Final = "2g"
+_SCHEMA_ID_MAX: Final = 2**31 - 1
 
 
 def no_point(_: str) -> None:
@@ -98,11 +99,8 @@ class _Schemas:
     registry: Registry
 
     def schema(self, schema_id: int) -> str | None:
-        """The schema's text; None when the registry has none."""
-        try:
-            return self.registry.schema(schema_id)
-        except RegistryRefused:
-            return None
+        """The schema's text; None when the registry has none. A refusal (credentials) is no such answer."""
+        return None if schema_id > _SCHEMA_ID_MAX else self.registry.schema(schema_id)
 
 
 @dataclass(slots=True)

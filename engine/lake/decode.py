@@ -21,13 +21,20 @@ from engine.errors import SchemaBlocked
 from engine.lake import halt
 from engine.lake.halt import Kind
 from engine.names import avro_name
-from engine.schema import Shape, String, Type, avro, from_avro
+from engine.schema import Shape, String, Type, avro, delta, from_avro
 from engine.source import STREAM
 
 NONCE_BYTES: Final = 16
 _HEAD: Final = {"name": "__head", "type": {"type": "fixed", "name": "Head", "size": 5}}
 _END: Final = {"name": "__end", "type": {"type": "fixed", "name": "End", "size": NONCE_BYTES}}
 _SOURCE: Final = ("ts_us", "strand")
+_RECORD: Final = (
+    "struct<__end: binary, op: string, writer: bigint, "
+    "position: struct<era: bigint, major: bigint, minor: bigint>, "
+    "source: struct<ts_us: bigint, strand: string>, transaction: struct<id: string>, "
+    "attempt: struct<run: bigint, range: string, attempt: bigint>, unchanged: array<string>, "
+    "unfit: map<string, string>, stub: struct<bytes: bigint, sha256: string>, before: {row}, after: {row}>"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,13 @@ class Decoder:
         unknown = (
             f"WHEN {framed} AND substring(value, 1, 5) NOT IN (X''{known}) THEN {halt.sql(Kind.SCHEMA, id_)}"
         )
-        return "CASE " + " ".join([*cases, *blocked, unknown]) + " END"
+        # before any schema is known nothing else gives the record its type
+        typed = [] if cases else [f"ELSE cast(NULL AS {self._type()})"]
+        return "CASE " + " ".join([*cases, *blocked, unknown, *typed]) + " END"
+
+    def _type(self) -> str:
+        row = ", ".join(f"{name(avro_name(c))}: {delta(t)}" for c, t in self.columns.items())
+        return _RECORD.format(row=f"struct<{row}>")
 
     def fields(self) -> list[str]:
         """The record's parts that the row is made of, one struct ``i`` for the image that lands."""
@@ -203,6 +216,7 @@ class Decoder:
         unfit = "WHEN size(unfit) > 0 THEN concat('unfit:', array_join(array_sort(map_keys(unfit)), ','))"
         strand = f"WHEN strand <> '{STREAM}' THEN 'strand-unknown'"
         ops = "WHEN op NOT IN ('c', 'u', 'd', 't') THEN 'op-unknown'"
+        empty = "WHEN op <> 't' AND i IS NULL THEN 'image-null'"
         keyless = [
             f"WHEN op <> 't' AND i.{name(avro_name(k))} IS NULL THEN {quote('key-null:' + k)}"
             for k in self.keys
@@ -213,6 +227,7 @@ class Decoder:
             strand,
             ops,
             unfit,
+            empty,
             *bad_text,
             *keyless,
         ]

@@ -31,6 +31,7 @@ from engine.lake import (
     read,
     recover,
     resolve,
+    session,
     table,
 )
 from engine.lake.append import Counted
@@ -84,12 +85,15 @@ def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
     plan = book.load_plan(desk.root, str(commit.said["plan"]))
     again = batch.again(commit, plan, desk.driver)
     # what the old plan takes for known, blocked or nobody's stays with the old batch
-    past = replace(standing, flow=plan, waters=dict(again.waters), foreign=set(again.foreign))
+    past = replace(
+        standing, flow=plan, waters=dict(again.waters), writers={}, foreign=set(again.foreign), blocked={}
+    )
     entry = _Attempt(desk, past, again.span, None, done=again, commit=commit).run()
     if entry is None:
         raise Bug(f"the batch {again.seq} of {plan.name} could not be completed")
     standing.seq, standing.offsets, standing.waters = past.seq, past.offsets, past.waters
     standing.floor, standing.small_files = past.floor, past.small_files
+    standing.target, standing.version = past.target, past.version
     return entry
 
 
@@ -119,6 +123,7 @@ class _Attempt:
             if not self.span:
                 return None
             planned = self._plan()
+            session.tune(self.desk.session, small=append.small(ranges.size(planned.span)))
             result = halt.run(functools.partial(self._once, planned), where=self._where(planned))
             if not isinstance(result, Halt):
                 return self._after(planned, result)

@@ -53,8 +53,8 @@ def sql_name(path: Path) -> str:
 
 
 def keys(flow: FlowPlan, target: Target) -> tuple[str, ...]:
-    """The columns that know a row of an scd1 table."""
-    return flow.sink.keys or target.key
+    """The columns that know a row of an scd1 table; none while no schema has said what columns there are."""
+    return (flow.sink.keys or target.key) if target.columns else ()
 
 
 def create(session: SparkSession, path: Path, flow: FlowPlan, target: Target) -> None:

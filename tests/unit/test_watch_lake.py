@@ -98,6 +98,16 @@ def test_a_batch_that_has_landed_and_is_not_booked_yet_counts_as_landed(tmp_path
     assert lake.landings(str(tmp_path), [FLOW])["shop.parcels"].offsets == {0: 8, 1: 3}
 
 
+@pytest.mark.parametrize("said", ["nightly", "5", "[1]"])
+def test_a_commit_of_somebody_else_may_say_what_it_likes(said: str, tmp_path: Path) -> None:
+    commit(tmp_path, {"ecluse": 1, "next": {"0": 9}})
+    write_deltalake(
+        str(tmp_path / "bronze" / "parcels"), pa.table({"id": [1]}), mode="append",
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": said}),
+    )  # fmt: skip
+    assert lake.landings(str(tmp_path), [FLOW])[FLOW.name].offsets == {0: 9}
+
+
 def test_batches_whose_counts_nobody_knows_leave_the_total_unknown(tmp_path: Path) -> None:
     book(tmp_path, ENTRY, replace(ENTRY, seq=2, landed=None))
     assert lake.ledger(str(tmp_path))["shop.parcels"].changes is None
