@@ -14,6 +14,7 @@ from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Transaction
 from connectors.postgres.facts import Prints, Server, Slot
 from connectors.postgres.gap import of_capture, of_overlap, of_publication, of_slot, of_table, of_tables
+from connectors.postgres.preflight import _publication
 from connectors.postgres.provision import provision
 from connectors.postgres.resume import Resume
 from engine.errors import ContractBroken, GapSuspected, SlotLost, SlotMissing
@@ -178,3 +179,48 @@ def test_the_statements_for_a_dba_are_quoted_and_locked() -> None:
     assert '"public"."od""d", "public"."t" IN SHARE ROW EXCLUSIVE MODE' in text
     assert text.index("CREATE PUBLICATION") < text.index("pg_create_logical_replication_slot")
     assert "hush" not in text
+
+
+def test_i9_a_table_that_was_away_while_its_gap_was_accepted_is_told_again_when_it_is_back() -> None:
+    wanted = [("public", "t")]
+    away, later = Prints(2000, {}, {}), Prints(3000, {}, {})
+    assert [g.major for g in of_tables(WAS, away, wanted)] == [900], "told when it goes"
+    was = replace(WAS, table_prints={}, left=gap.left(WAS, away, wanted), checked=2000)
+    assert list(of_tables(was, later, wanted)) == [], "nothing new to say while it is away"
+    assert gap.left(was, later, wanted) == {"public.t": 2000}
+    back = Prints(4000, {}, {"public.t": TABLE})
+    assert [g.major for g in of_tables(was, back, wanted)] == [2000], "what was missed since it went"
+    assert gap.left(was, back, wanted) == {}
+
+
+def test_a_table_that_no_flow_wants_is_away_from_the_mark_on() -> None:
+    assert gap.left(WAS, Prints(2000, {}, {}), []) == {"public.t": 1000}
+
+
+def test_i9_a_table_that_may_not_join_is_refused_by_itself() -> None:
+    """The others of a publication that is there go on."""
+    said = dict.fromkeys(("insert", "update", "delete", "truncate"), "true") | {"all tables": "false"}
+    wanted = [TableSpec(name, "public", name) for name in ("t", "mine", "theirs")]
+
+    class Side:
+        def execute(self, *_: Any) -> Side:
+            return self
+
+        def fetchone(self) -> tuple[bool, str]:
+            return True, "public.theirs"
+
+    side: Any = Side()
+    now = Prints(2000, said, {"public.t": TABLE})
+    (told,) = [f for f in _publication(side, CONFIG, wanted, now) if f.level == "fail"]
+    assert told.table == "public.theirs"
+    assert '"mine"' not in told.fix
+    (whole,) = [f for f in _publication(side, CONFIG, wanted, Prints(2000, None, {})) if f.level == "fail"]
+    assert whole.table == "", "a publication is made with all its tables or not at all"
+
+
+def test_a_publication_that_filters_is_told_of() -> None:
+    said = dict.fromkeys(("insert", "update", "delete", "truncate"), "true") | {"all tables": "false"}
+    side: Any = None
+    now = Prints(2000, said, {"public.t": {**TABLE, "filter": "{OPEXPR}"}})
+    levels = [f.level for f in _publication(side, CONFIG, [TableSpec("t", "public", "t")], now)]
+    assert levels == ["warn", "ok"]
