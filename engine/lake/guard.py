@@ -26,6 +26,9 @@ def check(desk: Desk, standing: Standing, accepted: str) -> None:
         standing.offsets = {p: bounds[0] for p, bounds in _bounds(desk, flow).items()}
     standing.topic_id = found or standing.topic_id
     bounds = _bounds(desk, flow)
+    silent = sorted(standing.offsets.keys() - bounds.keys())
+    if silent:  # a topic never has fewer partitions than it had: no answer is no end at 0
+        raise TopicUnreachable(f"partition {silent[0]} does not tell its offsets", where=flow.topic.name)
     back = ranges.rewound(standing.offsets, {p: latest for p, (_, latest) in bounds.items()})
     if back:
         raise _replaced(flow, standing, f"shorter than what has landed (partition {back[0]})")

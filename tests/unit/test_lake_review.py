@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from engine.cli import land as verb
-from engine.errors import RegistryRefused
-from engine.lake import book, dispatch, fold, quarantine, recover, session, table
+from engine.errors import RegistryRefused, TopicUnreachable
+from engine.lake import book, dispatch, fold, guard, quarantine, recover, session, table
 from engine.lake.book import Book, FlowState
 from engine.lake.decode import Decoder
+from engine.lake.desk import Standing
 from engine.lake.evolve import Target
 from engine.lake.lane import Lane, Seat
 from engine.ledger import Entry
@@ -151,3 +152,10 @@ def test_a_registry_that_refuses_us_does_not_make_records_nobodys_i5() -> None:
     with pytest.raises(RegistryRefused):
         schemas.schema(7)
     assert schemas.schema(2**31) is None  # no id of a registry: bytes of somebody else
+
+
+def test_a_partition_that_does_not_answer_is_no_shorter_topic_i5() -> None:
+    topics = SimpleNamespace(topic_ids=lambda _: {FLOW.topic.name: "t"}, offsets=lambda _: {})
+    standing = Standing(FLOW, "a", offsets={0: 5}, topic_id="t")
+    with pytest.raises(TopicUnreachable):
+        guard.check(cast("Any", SimpleNamespace(topics=topics)), standing, "")
