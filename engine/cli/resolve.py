@@ -95,11 +95,12 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
     from engine.lake import book
 
     root = Path(places.lake_root(call, plan))
-    table = next(f.table for f in plan.flows if f.name == flow)
+    planned = next(f for f in plan.flows if f.name == flow)
+    its = (planned.connection, f"{planned.table.schema}.{planned.table.table}")
     done: list[dict[str, Any]] = []
     with _marks(call, plan) as marks:
         for gap in marks.gaps():
-            if gap.table == f"{table.schema}.{table.table}" and not gap.accepted:
+            if (gap.capture, gap.table) == its and not gap.accepted:  # names repeat between sources
                 marks.accept(gap, who)
                 first = f"{gap.era}.{gap.major}"
                 done.append({"flow": flow, "code": gap.code, "first": first, "accepted_by": who})
