@@ -53,9 +53,9 @@ def _text(word: str, told: Any, value: str) -> bool:
         case "pattern":
             return re.search(told, value) is not None
         case "minLength":
-            return len(value) >= told
+            return len(value) >= int(told)
         case "maxLength":
-            return len(value) <= told
+            return len(value) <= int(told)
         case _:
             return True
 
@@ -65,9 +65,9 @@ def _list(word: str, told: Any, value: list[Any], root: Mapping[str, Any]) -> bo
         case "items":
             return all(valid(told, item, root) for item in value)
         case "minItems":
-            return len(value) >= told
+            return len(value) >= int(told)
         case "maxItems":
-            return len(value) <= told
+            return len(value) <= int(told)
         case _:
             return True
 
@@ -86,6 +86,6 @@ def _map(
         case "propertyNames":
             return all(valid(told, key, root) for key in value)
         case "minProperties":
-            return len(value) >= told
+            return len(value) >= int(told)
         case _:
             raise AssertionError(f"the schema uses {word}, which nothing here checks")

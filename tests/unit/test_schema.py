@@ -46,8 +46,8 @@ def test_widening_goes_one_way_only(a: Type, b: Type) -> None:
 
 
 def test_a_changed_key_a_dropped_and_an_altered_column_are_told_apart() -> None:
-    old = {"id": Int32(), "name": String(), "weight": Decimal(8, 2)}
-    new = {"id": Int32(), "weight": Decimal(8, 3), "note": String()}
+    old: schema.Shape = {"id": Int32(), "name": String(), "weight": Decimal(8, 2)}
+    new: schema.Shape = {"id": Int32(), "weight": Decimal(8, 3), "note": String()}
     kinds = [(d.kind, d.column) for d in evolve(old, new, ["id"], ["id", "weight"])]
     assert kinds == [
         (Change.DROP_COLUMN, "name"),
