@@ -97,6 +97,7 @@ def farewell(project: str, lake: str, *, keep: bool) -> None:
     show.line(f"  ecluse -p {project} quarantine ls")
     if keep:
         show.line("the services still run (KEEP=1)")
-        show.line(f"  ecluse -p {project} lag --watch      ecluse -p {project} down --delete")
+        show.line(f"  ecluse -p {project} up               # the workers go on, with some traffic")
+        show.line(f"  ecluse -p {project} down --delete    # the end of it")
     show.line("a project of your own")
     show.line("  ecluse init my-lake && cd my-lake && ecluse up")

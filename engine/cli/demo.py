@@ -28,7 +28,7 @@ from engine.cli import curtain, places, screen, show, start
 from engine.cli.compose import Call
 from engine.cli.crew import Life, Worker
 from engine.cli.download import Meter, announce
-from engine.cli.running import Eyes, Running, wait
+from engine.cli.running import Eyes, Running, owner, wait
 from engine.cli.stage import Stage
 from engine.cli.traffic import Traffic
 from engine.embedded import record
@@ -81,7 +81,13 @@ def _fresh(folder: Path) -> None:
     if folder.is_dir():
         if not (folder / "ecluse.yaml").is_file():
             raise StackFailed("the folder holds something else", where=str(folder), hint=f"mv {folder} away")
-        record.down(folder.resolve() / ".ecluse", delete=True)
+        state = folder.resolve() / ".ecluse"
+        other = owner(state)
+        if other is not None:
+            raise StackFailed(
+                f"a demo runs here, pid {other.pid}", where=str(folder), hint=f"ecluse -p {folder} down"
+            )
+        record.down(state, delete=True)
         shutil.rmtree(folder)
     start.write_project(folder)
 

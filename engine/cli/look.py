@@ -6,14 +6,16 @@ told on stderr and leaves its numbers unknown. No JVM.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from engine.cli import compose, places, screen, show
 from engine.cli.compose import Call
@@ -153,15 +155,28 @@ def _watch(call: Call, flow: str | None, *, as_json: bool) -> None:
     plan = compose.build(call)
     _chosen(call, plan, flow)
     take = looker(call, plan)
-    look = take(None)
     console = Console()
-    if console.is_terminal and not as_json:
-        with Live(screen.live(_only(look, flow)), console=console, auto_refresh=False) as picture:
-            while True:
-                time.sleep(REFRESH_S)
-                look = take(look)
-                picture.update(screen.live(_only(look, flow)), refresh=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        if console.is_terminal and not as_json:
+            _watch_picture(take, flow, console)
+        else:
+            _watch_lines(take, flow, as_json=as_json)
+
+
+def _watch_picture(take: Callable[[Look | None], Look], flow: str | None, console: Console) -> None:
+    look = take(None)
+    with Live(screen.live(_only(look, flow)), console=console, auto_refresh=False) as picture:
+        while True:
+            silent = [Text(line) for line in screen.silent(look)]
+            picture.update(Group(screen.live(_only(look, flow)), *silent), refresh=True)
+            time.sleep(REFRESH_S)
+            look = take(look)
+
+
+def _watch_lines(take: Callable[[Look | None], Look], flow: str | None, *, as_json: bool) -> None:
+    look: Look | None = None
     while True:
+        look = take(look)
         if as_json:
             show.data({"at_us": look.at_us, "flows": [f.as_dict() for f in _only(look, flow).flows]})
         else:
@@ -169,7 +184,6 @@ def _watch(call: Call, flow: str | None, *, as_json: bool) -> None:
                 show.line(text)
         sys.stdout.flush()
         time.sleep(LINES_S)
-        look = take(look)
 
 
 def _only(look: Look, flow: str | None) -> Look:

@@ -105,7 +105,7 @@ class Running:
     def start_workers(self) -> None:
         """Every capture, and the landing of every group; returns at once."""
         project = ("--project", str(self.call.folder.resolve()), "run")
-        for capture in self.plan.captures:
+        for capture in (c for c in self.plan.captures if c.tables):
             name = f"capture {capture.name}"
             self.crew.start(name, (*project, "capture", capture.name), self._log(f"capture-{capture.name}"))
         for group in dict.fromkeys(lane.group for lane in self.plan.lanes):
