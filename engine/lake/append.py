@@ -22,7 +22,7 @@ from engine.lake.decode import Decoder
 from engine.lake.halt import Kind
 from engine.lake.ranges import Range
 
-_ONE_FILE = 20_000
+_SMALL_BATCH = 20_000
 _RAW = ("partition", "offset", "value")
 
 
@@ -177,4 +177,9 @@ def files(offsets: int, partitions: int) -> int | None:
     >>> files(200, 4), files(500_000, 4)
     (1, None)
     """
-    return 1 if offsets < _ONE_FILE and partitions > 1 else None
+    return 1 if small(offsets) and partitions > 1 else None
+
+
+def small(offsets: int) -> bool:
+    """Whether the fixed cost of a batch outweighs its rows."""
+    return offsets < _SMALL_BATCH

@@ -55,7 +55,7 @@ class Fold:
     def aggregates(self) -> list[str]:
         """What becomes of the changes of one key."""
         last = "max_by(named_struct('op', op, 'tx', tx, 'us', ts_us, 'head', head, 'i', i), _position) AS w"
-        found = ["max(_position) AS _position", last, "count(1) AS cnt"]
+        found = ["max(_position) AS _position", last, "count(1) AS cnt", "bool_or(NOT _again) AS fresh"]
         if self.three_state:
             for n, column in enumerate(self.others):
                 found += self._column(n, column)
@@ -70,7 +70,7 @@ class Fold:
         state = (
             f"CASE WHEN op = 'd' THEN 'lost' WHEN {lacks} THEN 'set' WHEN {unsent} THEN 'lost' ELSE 'set' END"
         )
-        struct = f"named_struct('v', if({lacks}, {new}, {value}), 's', {state})"
+        struct = f"named_struct('v', if({lacks}, {new}, {value}), 's', {state}, 'again', _again)"
         return [
             f"max_by({struct}, _position) FILTER (WHERE {says}) AS f{n}",
             f"bool_or(op = 'u' AND {unsent}) AS u{n}",
@@ -97,12 +97,13 @@ class Fold:
             return [*found, *values, *states, "'' AS lost", "'' AS needs"]
         lost, needs = [], []
         for n, column in enumerate(self.others):
-            said = quote(column)
-            found.append(f"if(f{n}.s = 'set', f{n}.v, {self._initial(column, 'w.head')}) AS v{n}")
-            unsaid = f"if(u{n}, 'keep', 'new')"
-            found.append(f"if(w.op = 'd', 'keep', coalesce(f{n}.s, {unsaid})) AS s{n}")
-            lost.append(f"if(w.op <> 'd' AND f{n}.s = 'lost', {said}, NULL)")
-            needs.append(f"if(w.op <> 'd' AND f{n}.s IS NULL AND u{n}, {said}, NULL)")
+            said, initial_ = quote(column), self._initial(column, "w.head")
+            # a change that comes again beside newer ones says nothing: the table's value may be newer  # I10
+            state, kept = f"if(fresh AND f{n}.again, NULL, f{n}.s)", f"(u{n} OR fresh AND f{n}.again)"
+            found.append(f"if({state} = 'set', f{n}.v, {initial_}) AS v{n}")
+            found.append(f"if(w.op = 'd', 'keep', coalesce({state}, if({kept}, 'keep', 'new'))) AS s{n}")
+            lost.append(f"if(w.op <> 'd' AND {state} = 'lost', {said}, NULL)")
+            needs.append(f"if(w.op <> 'd' AND {state} IS NULL AND {kept}, {said}, NULL)")
         join = "concat_ws(',', {})"
         return [*found, join.format(", ".join(lost) or "''") + " AS lost",
                 join.format(", ".join(needs) or "''") + " AS needs"]  # fmt: skip

@@ -68,7 +68,7 @@ class Scd1:
     def folded(self, changes: DataFrame) -> DataFrame:
         """One row per key."""
         sound = changes.where("_reason IS NULL AND NOT _late AND op <> 't'")
-        image = ("op", "tx", "ts_us", "head", "_position", "unchanged", "i")
+        image = ("op", "tx", "ts_us", "head", "_position", "unchanged", "_again", "i")
         keyed = sound.selectExpr(*self.fold.key_columns(), *image)
         groups = keyed.groupBy(*(f"k{n}" for n in range(len(self.fold.keys))))
         return groups.agg(*(F.expr(text) for text in self.fold.aggregates())).selectExpr(*self.fold.source())

@@ -57,12 +57,17 @@ def keys(flow: FlowPlan, target: Target) -> tuple[str, ...]:
     return (flow.sink.keys or target.key) if target.columns else ()
 
 
+def sink_text(flow: FlowPlan) -> str:
+    """How a flow writes its table, which no later plan may change: its mode, deletes and keys."""
+    return " ".join((flow.sink.mode, flow.sink.deletes, ",".join(flow.sink.keys) or "auto"))
+
+
 def create(session: SparkSession, path: Path, flow: FlowPlan, target: Target) -> None:
     """Make the table where it is not."""
     columns = [(c, delta(t)) for c, t in target.columns.items()]
     body = ", ".join(f"{name(c)} {t}" for c, t in (*columns, *engine_columns(flow)))
     cluster = ""
-    settings = {"ecluse.flow": flow.name, "ecluse.target": _text(target)}
+    settings = {"ecluse.flow": flow.name, "ecluse.sink": sink_text(flow), "ecluse.target": _text(target)}
     if flow.sink.mode == "scd1":
         settings["delta.enableDeletionVectors"] = "true"
         fit = [k for k in keys(flow, target) if can_cluster(target.columns[k])][:_CLUSTER_MAX]
@@ -77,7 +82,7 @@ def create(session: SparkSession, path: Path, flow: FlowPlan, target: Target) ->
 def load(path: Path, flow: FlowPlan) -> tuple[Target, tuple[Step, ...]]:
     """The table's target, and the steps that a crash left unfinished.
 
-    Raises TableReplaced when the table is not this flow's.
+    Raises TableReplaced when the table is not this flow's, or was made to be written in another way.
     """
     said = book.properties(path)
     if said.get("ecluse.flow") != flow.name:
@@ -85,6 +90,13 @@ def load(path: Path, flow: FlowPlan) -> tuple[Target, tuple[Step, ...]]:
             f"the table belongs to {said.get('ecluse.flow', 'somebody else')}",
             where=str(path),
             hint="name another table in the flow's sink, or move this one away",
+        )
+    if said.get("ecluse.sink") != sink_text(flow):
+        # a MERGE into a history would overwrite it, an append to current rows would double them
+        raise TableReplaced(
+            f"the table was made for {said.get('ecluse.sink')}, and the flow now says {sink_text(flow)}",
+            where=str(path),
+            hint="put mode, keys and deletes back, or name another table in the flow's sink",
         )
     return _parse(said["ecluse.target"])
 
