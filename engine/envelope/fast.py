@@ -43,9 +43,9 @@ class Frame:
 
 
 def generate(relation: Relation, frame: Frame) -> Fast:
-    """The encoder of a relation: (rows, minors, prefix, adds, careful) → (bytes, created, updated, deleted).
+    """The encoder of a relation: (rows, minors, prefix, out, careful) → (bytes, created, updated, deleted).
 
-    ``adds`` holds one append per partition; ``careful`` takes a row that is not plain and gives its bytes.
+    ``out`` holds one list per partition; ``careful`` takes a row that is not plain and gives its bytes.
     """
     scope: dict[str, Any] = {"BAD": BAD, "join": b"".join, "crc32": zlib.crc32, "SOME_SIZES": _SOME_SIZES}
     for number, column in enumerate(relation.columns):
@@ -74,10 +74,10 @@ def _trust(cell: Cell) -> None:
 
 
 def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
-    yield "def encode(rows, minors, prefix, adds, careful):"
+    yield "def encode(rows, minors, prefix, out, careful):"
     yield "    size = created = updated = deleted = 0"
     if frame.partitions == 1:
-        yield "    add, = adds"
+        yield "    add = out[0].append"
     yield "    for row, minor in zip(rows, minors):"
     yield "        op, before, after = row"
     yield "        try:"
@@ -99,7 +99,7 @@ def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     yield "                value = None"
     yield "                raise ValueError"
     yield "        except BAD:"
-    yield "            size += careful(row, minor, prefix, adds)"
+    yield "            size += careful(row, minor, prefix, out)"
     yield "        else:"
     yield "            size += len(value)"
     yield f"            {_place(frame)}({{'value': value, 'key': {_key(relation, frame)}}})"
@@ -200,4 +200,4 @@ def _key(relation: Relation, frame: Frame) -> str:
 
 
 def _place(frame: Frame) -> str:
-    return "add" if frame.partitions == 1 else f"adds[crc32(body) % {frame.partitions}]"
+    return "add" if frame.partitions == 1 else f"out[crc32(body) % {frame.partitions}].append"

@@ -14,6 +14,17 @@ from engine.source import Mark, Rows
 SILENCE_S: Final = 60.0  # how much longer than it said a source may keep us waiting
 
 
+class _Strand:
+    """Where one strand is: its newest row, the next minor per relation, and what the newest mark covers."""
+
+    __slots__ = ("marked", "minors", "newest", "open")
+
+    def __init__(self) -> None:
+        self.newest = self.marked = (-1, -1)
+        self.minors: dict[int, int] = {}
+        self.open = False  # there are rows that no mark covers
+
+
 class Promises:
     """One source from its opening on."""
 
@@ -24,10 +35,7 @@ class Promises:
         self._since = 0.0
         self._rows = 0
         self._over = False
-        self._newest: dict[str, tuple[int, int]] = {}  # strand → (era, major) of its newest row
-        self._marked: dict[str, tuple[int, int]] = {}  # strand → what the newest mark covers
-        self._minors: dict[tuple[str, int], int] = {}  # (strand, relation) → the next minor there may be
-        self._open: set[str] = set()  # strands with rows that no mark covers
+        self._strands: dict[str, _Strand] = {}
 
     def reading(self, now: float) -> None:
         """A read begins."""
@@ -50,39 +58,38 @@ class Promises:
 
     def rows(self, run: Rows) -> None:
         """A run of rows: not empty, and behind every row and every mark before it."""
-        strand = run.strand
+        strand = self._strands.get(run.strand)
+        if strand is None:
+            strand = self._strands[run.strand] = _Strand()
         at = (run.era, run.major)
-        newest = self._newest.get(strand)
-        if newest is None or at > newest:
-            self._newest[strand] = at
-            for key in [k for k in self._minors if k[0] == strand]:
-                del self._minors[key]
-        elif at < newest:
-            self._broken(f"rows at {at} after rows at {newest} in strand {strand}")
-        key = (strand, run.relation.id)
-        first = run.first_minor
-        if first < self._minors.get(key, 0) or first & 1:
-            self._broken(f"rows at {at} from minor {first}, {self._minors.get(key, 0)} was next")
-        marked = self._marked.get(strand)
-        if marked is not None and at <= marked:
-            self._broken(f"rows at {at} after the mark that said complete up to {marked}")
-        if not run.rows:
+        if at != strand.newest:
+            if at < strand.newest:
+                self._broken(f"rows at {at} after rows at {strand.newest} in strand {run.strand}")
+            strand.newest = at
+            strand.minors.clear()
+        if at <= strand.marked:
+            self._broken(f"rows at {at} after the mark that said complete up to {strand.marked}")
+        first, table, count = run.first_minor, run.relation.id, len(run.rows)
+        if first < strand.minors.get(table, 0) or first & 1:
+            self._broken(f"rows at {at} from minor {first}, {strand.minors.get(table, 0)} was next")
+        if not count:
             self._broken(f"a run without rows at {at}")
-        self._minors[key] = first + 2 * len(run.rows)
-        self._open.add(strand)
-        self._rows += len(run.rows)
+        strand.minors[table] = first + 2 * count
+        strand.open = True
+        self._rows += count
 
     def mark(self, mark: Mark) -> None:
         """A mark: covers every strand that has rows, and never less than the mark before it."""
-        for strand in self._open:
-            if (mark.era, mark.at.get(strand, -1)) < self._newest[strand]:
-                self._broken(f"a mark at {dict(mark.at)} behind rows at {self._newest[strand]} of {strand}")
-        for strand, major in mark.at.items():
+        for name, strand in self._strands.items():
+            if strand.open and (mark.era, mark.at.get(name, -1)) < strand.newest:
+                self._broken(f"a mark at {dict(mark.at)} behind rows at {strand.newest} of {name}")
+            strand.open = False
+        for name, major in mark.at.items():
+            strand = self._strands.setdefault(name, _Strand())
             at = (mark.era, major)
-            if at < self._marked.get(strand, at):
-                self._broken(f"a mark at {at} after a mark at {self._marked[strand]} in strand {strand}")
-            self._marked[strand] = at
-        self._open.clear()
+            if at < strand.marked:
+                self._broken(f"a mark at {at} after a mark at {strand.marked} in strand {name}")
+            strand.marked = at
         self._over = self._rows >= self._limit
 
     def _broken(self, what: str) -> NoReturn:

@@ -8,7 +8,7 @@ are known already need no registry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.envelope import Address, Encoder, Record, key_schema, value_schema
 from engine.errors import ContractBroken
@@ -29,19 +29,22 @@ class Route:
     waiting: list[list[Record]]
     rows: int = 0  # waiting
     bytes: int = 0  # waiting
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("c", "u", "d", "other"), 0))
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    other: int = 0
     bytes_sent: int = 0
 
     def take(self, run: Rows, framed_ms: int) -> None:
         """Encode a run and let it wait."""
-        tally = self.encoder.encode(run, framed_ms, self.waiting)
-        counts = self.counts
-        counts["c"] += tally.created
-        counts["u"] += tally.updated
-        counts["d"] += tally.deleted
-        counts["other"] += tally.other
-        self.rows += len(run.rows)
-        self.bytes += tally.bytes
+        size, created, updated, deleted = self.encoder.encode(run, framed_ms, self.waiting)
+        rows = len(run.rows)
+        self.created += created
+        self.updated += updated
+        self.deleted += deleted
+        self.other += rows - created - updated - deleted
+        self.rows += rows
+        self.bytes += size
 
     def send(self, send: Callable[[str, int, list[Record]], None]) -> None:
         """Let go of what waits, partition by partition."""
@@ -54,9 +57,9 @@ class Route:
 
     def counted(self) -> tuple[Mapping[str, int], int]:
         """Rows by what they were and bytes, since this was asked last."""
-        counts, size = dict(self.counts), self.bytes_sent
-        self.counts = dict.fromkeys(self.counts, 0)
-        self.bytes_sent = 0
+        counts = {"c": self.created, "u": self.updated, "d": self.deleted, "other": self.other}
+        size = self.bytes_sent
+        self.created = self.updated = self.deleted = self.other = self.bytes_sent = 0
         return counts, size
 
 

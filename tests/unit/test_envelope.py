@@ -90,7 +90,7 @@ def encoded(
     out: list[list[Record]] = [[] for _ in range(to.partitions)]
     encoder = Encoder(run.relation, to, key_id=key_id if run.relation.key else None, value_id=value_id)
     tally = encoder.encode(run, 1_795_268_290_000, out)
-    assert tally.bytes == sum(len(r["value"]) for records in out for r in records)
+    assert tally[0] == sum(len(r["value"]) for records in out for r in records)
     return [(place, record) for place, records in enumerate(out) for record in records]
 
 
