@@ -13,7 +13,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,10 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from engine import names
 from tests.support import oracles_lake, oracles_topic, workload_postgres
 from tests.support.flows_worker import KILLED, Worker
-from tests.support.waits import wait_until
+from tests.support.waits import NeverCame, wait_until
 from tests.support.workload import COUNTERS, LISTS, Change, Mix, Row, Transaction, finals, transactions
 from tests.support.workload_postgres import Traffic
 
@@ -33,7 +34,7 @@ CONNECTION: Final = "shop"
 TABLES: Final = (LISTS, COUNTERS)
 FLOWS: Final = tuple(f"{table}_{form}" for table in TABLES for form in ("log", "now"))
 _KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "ECLUSE_CACHE", "XDG_CACHE_HOME", "JAVA_HOME")
-_LIMIT_S: Final = 240.0
+_LIMIT_S: Final = 600.0
 
 TEMPLATE: Final = """\
 apiVersion: ecluse/v1
@@ -141,7 +142,7 @@ class World:
 
     def topic(self, table: str) -> str:
         """The topic of a table; the connection's name makes it this world's own."""
-        return f"{self.name}.public.{table}"
+        return names.topic(self.name, "public", table)
 
     def create(self, flows: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Make the database, the role, the tables and the project's files."""
@@ -310,14 +311,22 @@ class World:
                     return False
             return True
 
-        wait_until(complete, "the topics tell all that the source holds", limit_s=_LIMIT_S, every_s=0.5)
+        self._wait(complete, "the topics tell all that the source holds")
         return found
+
+    def _wait(self, state: Callable[[], bool], what: str) -> None:
+        try:
+            wait_until(state, what, limit_s=_LIMIT_S, every_s=0.5)
+        except NeverCame as never:
+            for worker in self.workers[-3:]:
+                never.add_note(f"{worker.log.name}, {worker.process.poll()}: {worker.text()[-2000:]}")
+            raise
 
     def landed(self, flows: Iterable[str] = FLOWS) -> dict[str, list[Change]]:
         """What the topics tell, once the ledger has booked all of it for these flows."""
         told = self.streamed()
         for flow in flows:
-            wait_until(partial(self.caught_up, flow), f"{flow} has landed", limit_s=_LIMIT_S, every_s=0.5)
+            self._wait(partial(self.caught_up, flow), f"{flow} has landed")
         return told
 
     def caught_up(self, flow: str) -> bool:

@@ -14,7 +14,7 @@ from tests.support.killer import kill_tree
 from tests.support.waits import wait_until
 
 KILLED: Final = -signal.SIGKILL
-_LIMIT_S: Final = 240.0
+_LIMIT_S: Final = 600.0
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Worker:
         kill_tree(self.process.pid)
         self.process.wait()
 
-    def says(self, words: str, *, limit_s: float = 120) -> str:
+    def says(self, words: str, *, limit_s: float = 300) -> str:
         """All that it has said, once these words are in it."""
         return wait_until(
             lambda: self.text() if words in self.text() else "",

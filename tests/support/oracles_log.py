@@ -70,12 +70,15 @@ def log_audit(commits: Sequence[Commit]) -> list[Wrong]:
     """
     wrong = _added_twice(commits)
     last: dict[str, Commit] = {}
+    ends: dict[str, dict[str, int]] = {}
     for commit in commits:
         for app, seq in commit.txn.items():
             if not app.startswith("ecluse:"):
                 continue
-            wrong += _one(commit, app, seq, last.get(app))
+            reached = ends.setdefault(app, {})
+            wrong += _one(commit, app, seq, last.get(app), reached)
             last[app] = commit
+            reached.update({p: end for p, (_, end) in (commit.ours or {}).get("offsets", {}).items()})
     return wrong
 
 
@@ -84,7 +87,9 @@ def _added_twice(commits: Sequence[Commit]) -> list[Wrong]:
     return [Wrong("O7", path, f"was added {n} times") for path, n in counts.items() if n > 1]
 
 
-def _one(commit: Commit, app: str, seq: int, before: Commit | None) -> list[Wrong]:
+def _one(
+    commit: Commit, app: str, seq: int, before: Commit | None, reached: Mapping[str, int]
+) -> list[Wrong]:
     at = f"version {commit.version} {app} seq {seq}"
     meta = commit.ours
     if meta is None:
@@ -100,11 +105,11 @@ def _one(commit: Commit, app: str, seq: int, before: Commit | None) -> list[Wron
         wrong.append(
             Wrong("O7", at, f"is of topic {meta.get('topic_id')}, was {before.ours.get('topic_id')}")
         )
-    now, then = meta.get("offsets", {}), before.ours.get("offsets", {})
+    now = meta.get("offsets", {})
     wrong += [
-        Wrong("O7", at, f"partition {p} goes on at {now[p][0]}, the last ended at {then[p][1]}")
-        for p in sorted(now.keys() & then.keys())
-        if now[p][0] != then[p][1]
+        Wrong("O7", at, f"partition {p} goes on at {now[p][0]}, and was read up to {reached[p]}")
+        for p in sorted(now.keys() & reached.keys())
+        if now[p][0] != reached[p]
     ]
     return wrong
 
