@@ -146,29 +146,39 @@ def run(work: Backlog, worker: Connect, converter: Converter, number: int) -> Ru
 def warm_up(work: Backlog, worker: Connect, rows: int) -> tuple[Converter, dict[str, Any]]:
     """The faster converter, with the pace of each once warm, and the pace of the cold JVM.
 
-    Every pass reads the first ``rows`` changes of its own slot; the pace is that of their second half.
+    The first pass reads the whole backlog, as a worker that has just been started does; each of the others
+    the first ``rows`` changes, and its pace is that of their second half.
     """
-    paces: dict[Converter, float] = {}
     cold: dict[str, Any] = {}
+    paces: dict[Converter, float] = {}
     for number, converter in enumerate(WARM_UPS):
         name = work.slot("warm", number)
         with _connector(work, worker, converter, name) as topic:
             ends = Ends(work.place.bootstrap, topic, PARTITIONS)
-            begun = time.perf_counter()
-            _reach(worker, name, ends, 1)
-            first = time.perf_counter()
-            _reach(worker, name, ends, rows // 2)
-            half, behind = time.perf_counter(), ends.total()
-            _reach(worker, name, ends, rows)
-            took_s = time.perf_counter() - half
-            paces[converter] = (ends.total() - behind) / max(took_s, 0.001)
+            if number == 0:
+                cold = _cold(work, worker, name, ends)
+            else:
+                paces[converter] = _warm(worker, name, ends, rows)
         drop_topic(work.place.bootstrap, topic)
-        if number == 0:
-            whole_s = time.perf_counter() - first
-            cold = {"first_record_s": first - begun, "rows": rows, "rows_per_s": rows / whole_s}
     best = max(paces, key=lambda converter: paces[converter])
     say(f"{NAME}: cold {cold['rows_per_s']:,.0f} rows/s; warm {paces}; {best} is the faster")
     return best, {"converter": best, "warm_rows_per_s": paces, "cold": cold}
+
+
+def _cold(work: Backlog, worker: Connect, name: str, ends: Ends) -> dict[str, Any]:
+    begun = time.perf_counter()
+    _reach(worker, name, ends, 1)
+    first = time.perf_counter()
+    _reach(worker, name, ends, work.changes)
+    whole_s = time.perf_counter() - first
+    return {"first_record_s": first - begun, "wall_s": whole_s, "rows_per_s": work.changes / whole_s}
+
+
+def _warm(worker: Connect, name: str, ends: Ends, rows: int) -> float:
+    _reach(worker, name, ends, rows // 2)
+    half, behind = time.perf_counter(), ends.total()
+    _reach(worker, name, ends, rows)
+    return (ends.total() - behind) / max(time.perf_counter() - half, 0.001)
 
 
 def _reach(worker: Connect, name: str, ends: Ends, rows: int) -> None:
