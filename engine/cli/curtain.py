@@ -80,7 +80,7 @@ def _words(flow: Mapping[str, Any]) -> list[str]:
             else f"{name}: {screen.count(flow['changes'])} committed changes{wrong}"
         )
     for kind, keys in sorted(flow["keys"].items()):
-        where = "waits in quarantine, the table holds what was before" if kind == "waiting" else kind
+        where = "waits in quarantine; the table has its older state, or none" if kind == "waiting" else kind
         said.append(f"{name}: key {', '.join(keys)}: {where}")
     return [*said, f"{name}: {flow['note']}"] if flow["note"] else said
 
