@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from struct import Struct
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from connectors.postgres import dates, numerics
 from engine.schema import (
@@ -28,7 +28,7 @@ from engine.schema import (
     TimestampNtz,
     Type,
 )
-from engine.varint import FOLLOWED, SIZES, long, sized
+from engine.varint import FOLLOWED, LAST, SIZES, long, sized
 
 Form = Literal["binary", "text"]
 """How a capture asks the server for values; one form for all its columns."""
@@ -140,6 +140,18 @@ _SIZED: Final = "SIZES[len(v)] + v"
 
 def _as_is(name: str) -> Cell:
     return Cell(name, sized, _decoded, inline=_SIZED, scope={"SIZES": SIZES})
+
+
+def _integer(
+    name: str, unpack: str, unpacked: Callable[[bytes], Any], encode: Callable[[bytes], bytes]
+) -> Cell:
+    # ``long`` of what is below 28 bits without the call
+    inline = (
+        f"(LAST[_z] if (_z := (_n := {unpack}(v)[0]) << 1 ^ _n >> 63) < 16384"
+        " else FOLLOWED[_z & 16383] + LAST[_z >> 14] if _z < 268435456 else long(_n))"
+    )
+    scope = {"LAST": LAST, "FOLLOWED": FOLLOWED, "long": long, unpack: unpacked}
+    return Cell(name, encode, _int_text, inline=inline, scope=scope)
 
 
 def _stamp(name: str, text: Callable[[bytes], str]) -> Cell:
@@ -260,23 +272,11 @@ _CELLS: Final[dict[int, tuple[Cell, Cell]]] = {
     ),
     INT2: (_remembered("int2_binary", _int2_from_binary, _int_text), _INT_TEXT),
     INT4: (
-        Cell(
-            "int4_binary",
-            _int4_from_binary,
-            _int_text,
-            inline="long(unpack_i(v)[0])",
-            scope={"long": long, "unpack_i": _unpack_i},
-        ),
+        _integer("int4_binary", "unpack_i", _unpack_i, _int4_from_binary),
         _INT_TEXT,
     ),
     INT8: (
-        Cell(
-            "int8_binary",
-            _int8_from_binary,
-            _int_text,
-            inline="long(unpack_q(v)[0])",
-            scope={"long": long, "unpack_q": _unpack_q},
-        ),
+        _integer("int8_binary", "unpack_q", _unpack_q, _int8_from_binary),
         _INT_TEXT,
     ),
     FLOAT4: (
