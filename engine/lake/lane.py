@@ -170,6 +170,8 @@ class Lane:
         entry = land.land(desk, standing, ends, seat.state.accepted.get("code", ""))
         seat.doubted = False
         if entry is None:
+            if seat.state.code:  # what stopped it is gone, and nothing waits
+                self._landed(seat)
             return
         LOG.info(
             "landed", flow=entry.flow, seq=entry.seq, read=entry.read, landed=entry.landed,

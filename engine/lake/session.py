@@ -37,6 +37,7 @@ _SETTINGS: Final = {
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
     "spark.sql.streaming.numRecentProgressUpdates": "5",
     "spark.kafka.consumer.cache.capacity": "2048",
+    "spark.cleaner.periodicGC.interval": "5min",  # folded batches are let go when they are collected
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.databricks.delta.optimizeWrite.enabled": "false",
     "spark.databricks.delta.autoCompact.enabled": "false",
