@@ -43,7 +43,7 @@ _READY_S: Final = 600.0  # a busy machine takes minutes for what takes seconds
 _DRAIN_S: Final = 600.0
 _ACTS: Final = (0.25, 0.45, 0.6)  # shares of the traffic's time at which acts 2, 3 and 4 begin
 _BOLD: Final = "bold cyan"
-_COLUMN: Final = "loyalty"
+_COLUMN: Final = "loyalty text NOT NULL DEFAULT 'standard'"
 _PROGRAM_S: Final = 120.0
 _TRAFFIC_BOUND: Final = 4.0
 _ANSWER_S: Final = 5.0
@@ -154,14 +154,14 @@ class Play:
     def _alter(self) -> None:
         """Act 2: a column is added in mid-traffic, and rows use it."""
         stage, flow = self.stage, self._flow("shop.customers")
-        stage.say(f"act 2  ALTER TABLE customers ADD COLUMN {_COLUMN} text, in mid-traffic", _BOLD)
+        stage.say(f"act 2  ALTER TABLE customers ADD COLUMN {_COLUMN}, in mid-traffic", _BOLD)
         before = self._schemas(flow)
         with psycopg.connect(self.project.samples[0].superuser, autocommit=True) as db:
             db.execute("SET lock_timeout = '10s'")
-            db.execute(f"ALTER TABLE customers ADD COLUMN {_COLUMN} text".encode())
+            db.execute(f"ALTER TABLE customers ADD COLUMN {_COLUMN}".encode())
             done = db.execute(
-                f"UPDATE customers SET {_COLUMN} = 'gold' WHERE id IN "  # noqa: S608
-                "(SELECT id FROM customers ORDER BY id LIMIT 20)".encode()
+                "UPDATE customers SET loyalty = 'gold' WHERE id IN "
+                "(SELECT id FROM customers ORDER BY id LIMIT 20)"
             )
             self._count(flow.name, done.rowcount)
         if self._wait(lambda: self._schemas(flow) > before, _READY_S):

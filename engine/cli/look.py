@@ -21,7 +21,7 @@ from engine.cli import compose, places, screen, show
 from engine.cli.compose import Call
 from engine.errors import Missing
 from engine.plan import ProjectPlan
-from engine.template.mistakes import nearest
+from engine.template import mistakes
 from engine.watch import observe, quarantine
 from engine.watch.lag import Health
 from engine.watch.observe import FlowLook, Look
@@ -127,7 +127,7 @@ def quarantine_show(
             show.line(f"  unfit {column} = {text}")
         show.line(f"  value {quarantine.readable(record.value)}")
         show.line(f"  since {record.quarantined_at:%d %b %Y %H:%M:%S}")
-    show.note(f"{len(found)} records" if found else f"nothing of {flow} is in quarantine")
+    show.note(mistakes.count(len(found), "record") if found else f"nothing of {flow} is in quarantine")
 
 
 def _look(call: Call, flow: str | None) -> tuple[Look, list[FlowLook]]:
@@ -193,7 +193,9 @@ def _only(look: Look, flow: str | None) -> Look:
 def _chosen(call: Call, plan: ProjectPlan, flow: str | None) -> None:
     known = [planned.name for planned in plan.flows]
     if flow is not None and flow not in known:
-        raise Missing(f"the project has no flow {flow}", where=str(call.folder), hint=nearest(flow, known))
+        raise Missing(
+            f"the project has no flow {flow}", where=str(call.folder), hint=mistakes.nearest(flow, known)
+        )
 
 
 def _tell(call: Call, look: Look, flows: list[FlowLook]) -> None:
