@@ -87,8 +87,10 @@ class Look:
 def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = None) -> Look:
     """Ask every part once and put the answers together."""
     silent: dict[str, str] = {}
-    sources = _sources(plan, doors, silent)
     bounds = _ask("kafka", silent, lambda: doors.bounds([flow.topic.name for flow in plan.flows])) or {}
+    # a Kafka that did not answer is not asked again: each question takes as long as its time limit
+    marks = {} if "kafka" in silent else _ask("marks", silent, doors.marks) or {}
+    sources = _sources(plan, doors, marks, silent)
     landings = _ask("lake", silent, lambda: lake.landings(doors.lake, plan.flows))
     written = _ask("lake", silent, lambda: lake.states(doors.lake, plan.flows)) or {}
     landed = None
@@ -121,8 +123,9 @@ def _ask(part: str, silent: dict[str, str], question: Callable[[], T]) -> T | No
         return None
 
 
-def _sources(plan: ProjectPlan, doors: Doors, silent: dict[str, str]) -> dict[str, SourceReading]:
-    marks = _ask("marks", silent, doors.marks) or {}
+def _sources(
+    plan: ProjectPlan, doors: Doors, marks: Mapping[str, MarkReading], silent: dict[str, str]
+) -> dict[str, SourceReading]:
     found = {}
     for capture in plan.captures:
         name = capture.name

@@ -1,0 +1,91 @@
+"""A look at a project asks each part by itself; a part that is silent takes only its own numbers with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.cli import compose
+from engine.cli.compose import Call
+from engine.cli.main import main
+from engine.errors import SourceUnreachable, TopicUnreachable
+from engine.plan import ProjectPlan
+from engine.source import Measure
+from engine.watch import observe
+from engine.watch.lag import Health
+from engine.watch.observe import Bounds, Doors, MarkReading
+
+NOW = 1_800_000_000_000_000
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> ProjectPlan:
+    main(["init", str(tmp_path / "mine")], environment={})
+    return compose.build(Call(tmp_path / "mine", {}))
+
+
+def doors(tmp_path: Path, **given: Any) -> Doors:
+    def bounds(names: Sequence[str]) -> Bounds:
+        return {name: {0: (0, 0)} for name in names}
+
+    def marks() -> Mapping[str, MarkReading]:
+        return {"shop": MarkReading(1_000_000, NOW - 400_000)}
+
+    answers: dict[str, Any] = {
+        "measure": lambda _: Measure("active", end=1_050_000, retained_bytes=77),
+        "bounds": bounds,
+        "marks": marks,
+        "kafka": {},
+        "lake": str(tmp_path),
+    }
+    return Doors(**{**answers, **given})
+
+
+def test_a_project_whose_parts_all_answer_is_known_in_every_number(plan: ProjectPlan, tmp_path: Path) -> None:
+    found = observe.look(plan, doors(tmp_path), now_us=NOW)
+    assert found.silent == {}
+    assert {flow.health for flow in found.flows} == {Health.OK}
+    assert {flow.lag.source_s for flow in found.flows} == {0.4}
+    assert {flow.lag.source_bytes for flow in found.flows} == {77}
+    assert {flow.lag.kafka_records for flow in found.flows} == {0}
+
+
+def test_a_source_that_is_silent_leaves_kafka_and_lake_known(plan: ProjectPlan, tmp_path: Path) -> None:
+    def measure(_: str) -> Measure:
+        raise SourceUnreachable("no answer")
+
+    found = observe.look(plan, doors(tmp_path, measure=measure), now_us=NOW)
+    assert list(found.silent) == ["source shop"]
+    assert {(flow.lag.source_s, flow.lag.kafka_records) for flow in found.flows} == {(None, 0)}
+    assert {flow.health for flow in found.flows} == {Health.UNKNOWN}
+
+
+def test_a_kafka_that_is_silent_is_asked_once(plan: ProjectPlan, tmp_path: Path) -> None:
+    asked = []
+
+    def bounds(_: Sequence[str]) -> Bounds:
+        asked.append("bounds")
+        raise TopicUnreachable("no broker answers")
+
+    def marks() -> Mapping[str, MarkReading]:
+        asked.append("marks")
+        return {}
+
+    found = observe.look(plan, doors(tmp_path, bounds=bounds, marks=marks), now_us=NOW)
+    assert asked == ["bounds"]
+    assert {flow.in_kafka for flow in found.flows} == {None}
+    assert {flow.health for flow in found.flows} == {Health.UNKNOWN}
+
+
+def test_a_topic_that_does_not_exist_yet_is_unknown(plan: ProjectPlan, tmp_path: Path) -> None:
+    found = observe.look(plan, doors(tmp_path, bounds=lambda _: {}), now_us=NOW)
+    assert {flow.lag.kafka_records for flow in found.flows} == {None}
+
+
+def test_the_look_prints_as_json_with_null_for_unknown(plan: ProjectPlan, tmp_path: Path) -> None:
+    found = observe.look(plan, doors(tmp_path, bounds=lambda _: {}), now_us=NOW)
+    assert found.flows[0].as_dict()["lag"]["kafka_records"] is None
+    assert found.flows[0].as_dict()["behind_s"] is None
