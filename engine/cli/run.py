@@ -106,7 +106,7 @@ def run_capture(call: Call, name: str, *, at: At = no_point, metrics_port: int =
     numbers = CollectorRegistry()
     if metrics_port:
         metrics.serve(metrics_port, numbers)
-    opening = _Opening(call, wanted, plugins.load()[wanted.connector], log)
+    opening = Opening(call, wanted, plugins.load()[wanted.connector], log)
     row_bytes_max = max(topic.row_bytes_max for topic in wanted.topics.values())
     with told_to_stop() as stop:
         doors = pump.Doors(
@@ -139,7 +139,7 @@ def _wanted(plan: ProjectPlan, name: str) -> CapturePlan:
 
 
 @dataclass
-class _Opening:
+class Opening:
     """A capture's source, looked at before each opening: what it needs as a whole, and each table's fitness.
 
     A table that is not fit is set aside, and the others go on (I9); it joins at a later start.
@@ -153,6 +153,7 @@ class _Opening:
 
     @contextmanager
     def __call__(self, mark: Mark | None) -> Iterator[Source]:
+        """Open the source behind a mark."""
         config = places.configure(self.call, self.capture)
         tables = self.fit(self.connector.preflight(config, self.capture.tables))
         with self.connector.open(config, tables, mark) as source:

@@ -140,7 +140,8 @@ class _Pump:
         self._seen: Mark | None = None  # the newest mark that came
         self._confirmed: Mark | None = None
         self._unmarked = 0  # rows since the newest mark
-        self._behind_us = 0  # commit time of the newest row
+        self._committed_us = 0  # commit time of the newest row
+        self._behind_s = 0.0  # its age when it was sent
         now = self._now()
         self._framed_ms = int(doors.clock.wall() * 1000)
         self._send_at = now + _LATENCY_S
@@ -182,7 +183,7 @@ class _Pump:
         route = self._routes.of(run.relation)
         route.take(run, self._framed_ms)
         self._unmarked += len(run.rows)
-        self._behind_us = run.committed_us
+        self._committed_us = run.committed_us
         if route.rows >= _BATCH_ROWS or route.bytes >= _BATCH_BYTES:
             self._send(route)
             self._keep_alive()
@@ -232,7 +233,9 @@ class _Pump:
 
     def _send(self, route: Route) -> None:
         route.send(lambda name, partition, records: self._topic.send(name, partition, records, self._waiting))
-        self._framed_ms = int(self._doors.clock.wall() * 1000)
+        wall_s = self._doors.clock.wall()
+        self._framed_ms = int(wall_s * 1000)
+        self._behind_s = max(0.0, wall_s - self._committed_us / 1e6)
         self._doors.at("capture.after-produce")
 
     def _send_all(self) -> None:
@@ -312,14 +315,15 @@ class _Pump:
         if since < _PROGRESS_S and not last:
             return
         self._told_at = now
-        behind_s = max(0.0, self._doors.clock.wall() - self._behind_us / 1e6) if self._unmarked else 0.0
-        self._doors.meters.lag.set(behind_s)
+        moved = False
         for route in self._routes:
             counts, size = route.counted()
             rows = sum(counts.values())
             if rows:
+                moved = True
                 self._doors.meters.sent(route.table, counts, size)
                 self._doors.log.info(
                     "progress", table=route.table, topic=route.plan.name, rows=rows, bytes=size,
-                    rows_per_s=round(rows / since) if since else rows, behind_s=round(behind_s, 1),
+                    rows_per_s=round(rows / since) if since else rows, behind_s=round(self._behind_s, 1),
                 )  # fmt: skip
+        self._doors.meters.lag.set(self._behind_s if moved else 0.0)

@@ -1,0 +1,118 @@
+"""What a capture is composed of: preflight before each opening, and what is set aside."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from engine.cli import compose, places
+from engine.cli.compose import Call
+from engine.cli.run import Opening, clock_of, told_to_stop
+from engine.errors import SourceUnready
+from engine.plan import CapturePlan
+from engine.source import Connector, Finding, Mark, Measure, TableSpec
+from tests.support.memory import Told
+
+TABLES = (TableSpec("parcel", "public", "parcel"), TableSpec("letter", "public", "letter"))
+
+
+class Config(BaseModel):
+    """Nothing to configure."""
+
+
+class World:
+    """A connector that remembers the tables it was opened with."""
+
+    def __init__(self, *findings: Finding) -> None:
+        self.findings, self.opened = findings, list[Sequence[TableSpec]]()
+
+    @contextmanager
+    def open(self, config: Config, tables: Sequence[TableSpec], mark: Mark | None) -> Iterator[Any]:
+        del config, mark
+        self.opened.append(tables)
+        yield object()
+
+    def opening(self, log: Told) -> Opening:
+        connector = Connector(
+            "scripted", Config, self.open, lambda *_: self.findings, lambda *_: (), lambda _: Measure("ok")
+        )
+        plan = CapturePlan("shop", "scripted", {}, TABLES, {}, 30, 1 << 20, 1)
+        return Opening(Call(Path(), {}), plan, connector, log)
+
+
+@pytest.fixture(autouse=True)
+def configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "configure", lambda *_: Config())
+    monkeypatch.setattr(compose, "configure", lambda *_: Config())
+
+
+def unready(table: str = "") -> Finding:
+    return Finding("fail", "table", "has no key", fix="ALTER TABLE", code="source.unready", table=table)
+
+
+def test_a_source_without_trouble_is_opened_with_all_its_tables() -> None:
+    world, log = World(Finding("ok", "role", "may replicate")), Told()
+    with world.opening(log)(None):
+        assert world.opened == [list(TABLES)]
+    assert log.lines == []
+
+
+def test_i9_a_table_that_is_not_fit_is_set_aside_and_the_others_go_on() -> None:
+    world, log = World(unready("public.letter")), Told()
+    with world.opening(log)(None):
+        assert [[t.table for t in tables] for tables in world.opened] == [["parcel"]]
+    (line,) = log.facts("preflight")
+    assert line == {
+        "subject": "public.letter",
+        "code": "source.unready",
+        "what": "has no key",
+        "fix": "ALTER TABLE",
+    }
+
+
+def test_nothing_is_opened_when_no_table_is_fit() -> None:
+    world = World(unready("public.letter"), unready("public.parcel"))
+    with pytest.raises(SourceUnready, match=r"public\.letter: has no key; public\.parcel: has no key"):
+        world.opening(Told())(None).__enter__()
+    assert world.opened == []
+
+
+def test_a_source_that_is_not_ready_says_so_with_the_fix() -> None:
+    world = World(unready())
+    with pytest.raises(SourceUnready) as caught:
+        world.opening(Told())(None).__enter__()
+    assert caught.value.hint == "ALTER TABLE"
+
+
+def test_what_opening_says_better_is_left_to_it() -> None:
+    world = World(Finding("fail", "slot", "is gone", code="source.slot-missing"))
+    with world.opening(Told())(None):
+        assert len(world.opened) == 1
+
+
+def test_a_finding_is_told_once_however_often_the_source_is_opened() -> None:
+    world, log = World(Finding("warn", "rows", "holds 3 rows", table="public.parcel")), Told()
+    opening = world.opening(log)
+    for _ in range(3):
+        with opening(None):
+            pass
+    assert len(log.facts("preflight")) == 1
+
+
+def test_a_signal_asks_to_stop_and_the_second_one_ends_the_process() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with told_to_stop() as stop:
+        clock = clock_of(stop)
+        assert not clock.stopped()
+        signal.raise_signal(signal.SIGTERM)
+        assert clock.stopped()
+        assert clock.wait(60)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
