@@ -73,12 +73,9 @@ def _table(flows: list[Mapping[str, Any]]) -> Table:
 def _words(flow: Mapping[str, Any]) -> list[str]:
     name, said = flow["flow"], []
     if flow["changes"] is not None:
-        wrong = f", {flow['lost']} lost, {flow['doubled']} doubled" if flow["lost"] or flow["doubled"] else ""
-        said.append(
-            f"{name}: {screen.count(flow['changes'])} committed changes, each in the table once{wrong}"
-            if not wrong
-            else f"{name}: {screen.count(flow['changes'])} committed changes{wrong}"
-        )
+        wrong = f"{flow['lost']} lost, {flow['doubled']} doubled"
+        how = wrong if flow["lost"] or flow["doubled"] else "each in the table once"
+        said.append(f"{name}: {screen.count(flow['changes'])} committed changes, {how}")
     for kind, keys in sorted(flow["keys"].items()):
         where = "waits in quarantine; the table has its older state, or none" if kind == "waiting" else kind
         said.append(f"{name}: key {', '.join(keys)}: {where}")

@@ -1,0 +1,37 @@
+"""The end of the demo says what holds and what does not, in a pipe too."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.cli import curtain
+
+FLOW = {
+    "flow": "shop.parcels", "holds": True, "source_rows": 9, "equal": 8, "waiting": 1, "missing": 0,
+    "different": 0, "extra": 0, "changes": None, "lost": 0, "doubled": 0, "hash": "ab" * 16,
+    "keys": {"waiting": ["ZZ1"]}, "note": "",
+}  # fmt: skip
+
+
+def test_a_verdict_that_holds_names_the_keys_that_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    curtain.verdict({"holds": True, "flows": [FLOW]})
+    shown = capsys.readouterr().out
+    assert "verdict=holds flow=shop.parcels source_rows=9 equal=8 waiting=1" in shown
+    assert "key ZZ1: waits in quarantine" in shown
+
+
+def test_a_verdict_that_fails_says_so_and_names_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {**FLOW, "holds": False, "missing": 1, "changes": 12, "lost": 1, "keys": {"lost": ["7"]}}
+    curtain.verdict({"holds": False, "flows": [wrong]})
+    shown = capsys.readouterr().out
+    assert "verdict=fails" in shown
+    assert "12 committed changes, 1 lost, 0 doubled" in shown
+    assert "key 7: lost" in shown
+    assert "THE VERDICT DOES NOT HOLD" in shown
+
+
+def test_every_next_command_can_be_typed_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    curtain.farewell(".ecluse/demo", "/lake", keep=True)
+    shown = capsys.readouterr().out
+    assert "DeltaTable('/lake/bronze/parcels')" in shown
+    assert "ecluse -p .ecluse/demo down --delete" in shown
