@@ -38,7 +38,6 @@ _APPEND: Final = (
     ("_attempt", "struct<run:bigint,range:string,attempt:bigint>"),
 )
 _CLUSTER_MAX: Final = 4
-_ELSEWHERE: Final = "name another table in the flow's sink, or move this one away"
 
 
 def engine_columns(flow: FlowPlan) -> tuple[tuple[str, str], ...]:
@@ -80,14 +79,6 @@ def create(session: SparkSession, path: Path, flow: FlowPlan, target: Target) ->
     halt.sure(lambda: session.sql(statement), where=str(path))
 
 
-def _shape(flow: FlowPlan) -> str:
-    """What cannot change in a table: how it is written, and what knows a row."""
-    sink = flow.sink
-    if sink.mode == "append":
-        return "append"
-    return f"scd1, {sink.deletes} deletes, keys {','.join(sink.keys) or 'auto'}"
-
-
 def load(path: Path, flow: FlowPlan) -> tuple[Target, tuple[Step, ...]]:
     """The table's target, and the steps that a crash left unfinished.
 
@@ -98,7 +89,7 @@ def load(path: Path, flow: FlowPlan) -> tuple[Target, tuple[Step, ...]]:
         raise TableReplaced(
             f"the table belongs to {said.get('ecluse.flow', 'somebody else')}",
             where=str(path),
-            hint=_ELSEWHERE,
+            hint="name another table in the flow's sink, or move this one away",
         )
     if said.get("ecluse.sink") != sink_text(flow):
         # a MERGE into a history would overwrite it, an append to current rows would double them

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from deltalake import DeltaTable
 
-from engine.errors import HistoryLost, LandingFenced, TableReplaced
+from engine.errors import LandingFenced, TableReplaced
 from engine.lake import book
 from engine.state import State
 from tests.support import landing_program
@@ -103,26 +103,6 @@ def test_a_ledger_that_was_lost_is_booked_again_from_the_tables_commits(landing:
     assert {e.state for e in found[: len(before) - 1]} == {"rebooked"}
 
 
-def test_a_commit_that_was_cleaned_away_is_known_by_the_ledger(landing: Landing) -> None:
-    table = landing.table(fields=FIELDS, rows_per_commit=10)
-    fill(table, 0, 9)
-    landing.land()
-    DeltaTable(str(table.path)).create_checkpoint()
-    for commit in (table.path / "_delta_log").glob("*.json"):
-        commit.unlink()
-    fill(table, 9, 1)
-    landing.land()
-    assert sorted(r["id"] for r in table.rows()) == list(range(10))
-    for commit in (table.path / "_delta_log").glob("*.json"):
-        commit.unlink()
-    shutil.rmtree(book.ledger_path(landing.lake))
-    state = landing.land()[table.flow.name]
-    assert (state.state, state.code) in {
-        (State.STOPPED, HistoryLost.code),
-        (State.STOPPED, TableReplaced.code),
-    }
-
-
 def test_a_table_that_was_put_in_our_tables_place_is_refused(landing: Landing) -> None:
     table = landing.table(fields=FIELDS)
     fill(table, 0, 3)
@@ -131,6 +111,18 @@ def test_a_table_that_was_put_in_our_tables_place_is_refused(landing: Landing) -
     state = landing.land()[table.flow.name]
     assert (state.state, state.code) == (State.STOPPED, TableReplaced.code)
     assert not table.path.exists()
+
+
+def test_i5_a_table_is_never_written_in_another_way_than_it_was_made_for(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 3)
+    landing.land()
+    table.flow = replace(table.flow, sink=replace(table.flow.sink, mode="scd1"))
+    fill(table, 0, 3)
+    state = landing.land()[table.flow.name]
+    assert (state.state, state.code) == (State.STOPPED, TableReplaced.code)
+    assert "append hard auto" in state.what
+    assert sorted(r["id"] for r in table.rows()) == [0, 1, 2]
 
 
 def test_a_second_driver_is_fenced_and_nothing_is_lost_or_doubled(landing: Landing) -> None:

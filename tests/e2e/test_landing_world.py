@@ -17,7 +17,6 @@ from engine.errors import (
     RegistryUnreachable,
     RowTooLarge,
     SchemaBlocked,
-    TableReplaced,
     TopicReplaced,
 )
 from engine.lake import book, commits, maintain
@@ -243,13 +242,3 @@ def test_a_topic_of_nobodys_records_makes_a_table_that_learns_its_columns_later(
     landing.land()
     assert ids(table) == [0, 1]
     assert list(table.rows()[0])[:2] == ["id", "name"]
-
-
-def test_a_table_that_was_made_for_another_mode_is_refused(landing: Landing) -> None:
-    table = landing.table(fields=FIELDS)
-    fill(table, 0, 2)
-    landing.land()
-    table.flow = replace(table.flow, sink=replace(table.flow.sink, mode="scd1"))
-    fill(table, 2, 1)
-    assert code(landing, table) == TableReplaced.code
-    assert ids(table) == [0, 1]
