@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.cli.run import _Opening
+from engine.cli.run import Opening
 from engine.errors import EcluseError, GapSuspected, SourceUnreachable, SourceUnready
 from engine.plan import CapturePlan
 from engine.source import Finding, TableSpec
@@ -17,14 +17,14 @@ from tests.support.memory import Told
 TABLES = (TableSpec("parcel", "public", "parcel"), TableSpec("town", "public", "town"))
 
 
-def opening(log: Told) -> _Opening:
+def opening(log: Told) -> Opening:
     capture = CapturePlan(
         name="shop", connector="scripted", config={}, tables=TABLES, topics={}, heartbeat_s=30.0,
         queue_bytes_max=1 << 20, mark_interval_s=1.0,
     )  # fmt: skip
     connector: Any = nullcontext()
     call: Any = nullcontext()
-    return _Opening(call, capture, connector, log)
+    return Opening(call, capture, connector, log)
 
 
 def fit(*findings: Finding) -> Sequence[TableSpec]:
