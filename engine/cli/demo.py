@@ -70,6 +70,7 @@ def demo(context: typer.Context) -> None:
         show.note("starting PostgreSQL, Kafka and a schema registry on this machine …")
         began = time.monotonic()
         with project:
+            meter.close()
             show.note(f"started in {screen.seconds(time.monotonic() - began)}")
             holds = Play(project, seconds).run()
     curtain.farewell(str(folder), places.lake_root(call, project.plan), keep=keep)
@@ -278,7 +279,8 @@ class Play:
             raise StackFailed(f"the traffic ended: {traffic.failed}", hint="pip install 'ecluse[demo]'")
         down = [w for w in self.project.crew.workers if w.life is Life.DOWN]
         if down:
-            raise StackFailed(f"{down[0].name} is down", where=str(down[0].log), hint=down[0].last_words())
+            log = down[0].log  # its end is on the screen already
+            raise StackFailed(f"{down[0].name} is down", where=str(log), hint=f"less {log}")
         self.stage.step()
 
     def _wait(self, condition: Callable[[], bool], within_s: float) -> bool:

@@ -50,7 +50,13 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Everything is there: the bars make room for what comes."""
+        if self._tasks:
+            self._bars.stop()
+            self._tasks.clear()
 
     def __call__(self, what: str, done_bytes: int, total_bytes: int) -> None:
         """So much of ``what`` is there."""

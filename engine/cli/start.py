@@ -87,6 +87,7 @@ def up(
         announce(project.download_bytes(), str(cache_folder(call.environment)))
         show.note(f"state in {project.state}, log files in {project.state / 'logs'}")
         with project, ExitStack() as stack:
+            meter.close()
             project.start_workers()
             if project.samples and rate > 0:
                 stack.enter_context(Traffic(call.environment, project.samples[0].app, rate=rate))
