@@ -93,6 +93,19 @@ def test_an_unchanged_column_keeps_the_old_value_and_never_becomes_null(landing:
     assert table.quarantined()[-1]["reason"] == "unchanged-without-row:note"
 
 
+def test_i10_a_zombies_change_beside_a_newer_one_makes_no_column_older(landing: Landing) -> None:
+    table = landing.table(mode="scd1", fields=FIELDS)
+    table.change("c", row(1, "n", "old"), position=(1, 8, 0))
+    table.change("u", row(1, "n", "newer"), position=(1, 16, 0))
+    table.change("u", row(1, "n2", None), position=(1, 24, 0), unchanged=["note"])
+    landing.land()
+    table.change("c", row(1, "n", "old"), position=(1, 8, 0))
+    table.maker.writer = 2
+    table.change("u", row(1, "n3", None), position=(1, 32, 0), unchanged=["note"])
+    landing.land()
+    assert values(table) == {1: ("n3", "newer")}
+
+
 def test_a_soft_delete_marks_the_row(landing: Landing) -> None:
     table = landing.table(mode="scd1", deletes="soft", fields=FIELDS)
     table.change("c", row(1, "a"))
