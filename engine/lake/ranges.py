@@ -29,14 +29,17 @@ def plan(start: Offsets, ends: Offsets, limit: int) -> dict[int, tuple[int, int]
     """The next range: at most ``limit`` offsets, shared by backlog, every waiting partition moves.
 
     >>> plan({0: 0, 1: 0}, {0: 30, 1: 10}, 8)
-    {0: (0, 6), 1: (0, 2)}
+    {0: (0, 5), 1: (0, 2)}
     >>> plan({0: 4}, {0: 4, 1: 1}, 8)
     {1: (0, 1)}
     """
     waiting = {p: end - start.get(p, 0) for p, end in sorted(ends.items()) if end > start.get(p, 0)}
     total = sum(waiting.values())
-    share = {p: n if total <= limit else max(1, n * limit // total) for p, n in waiting.items()}
-    return {p: (start.get(p, 0), start.get(p, 0) + n) for p, n in share.items()}
+    if total > limit:
+        # one offset for every partition, so that none starves, and the rest by backlog
+        rest, among = max(0, limit - len(waiting)), max(1, total - len(waiting))
+        waiting = {p: 1 + (n - 1) * rest // among for p, n in waiting.items()}
+    return {p: (start.get(p, 0), start.get(p, 0) + n) for p, n in waiting.items()}
 
 
 def size(span: Range) -> int:
