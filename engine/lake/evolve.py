@@ -127,8 +127,8 @@ def _check_names(writer: Writer, *, where: str) -> None:
 def constant(text: str, type_: Type) -> str:
     """The SQL expression of a default, from the source's own text.
 
-    >>> constant("5", Int32()), constant("t", Boolean())
-    ("cast('5' as int)", "cast('t' as boolean)")
+    >>> constant("t", Boolean()), constant(r"\\xff", Binary())
+    ("cast('t' as boolean)", "X'ff'")
     """
     hex_ = _BYTEA.fullmatch(text)
     if isinstance(type_, Binary) and hex_:

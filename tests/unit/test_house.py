@@ -12,9 +12,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("room", ["errors", "names", "schema", "secrets", "state"])
+ROOMS = [
+    str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+    for package in ("engine", "connectors")
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_the_examples_in_docstrings_run(room: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"engine.{room}"))
+    result = doctest.testmod(importlib.import_module(room))
     assert result.attempted > 0
     assert result.failed == 0
 
