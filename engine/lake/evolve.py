@@ -125,9 +125,9 @@ def _check_names(writer: Writer, *, where: str) -> None:
 
 
 def constant(text: str, type_: Type) -> str:
-    """The SQL expression of a default, from the source's own text.
+    r"""The SQL expression of a default, from the source's own text.
 
-    >>> constant("t", Boolean()), constant(r"\\xff", Binary())
+    >>> constant("t", Boolean()), constant(r"\xff", Binary())
     ("cast('t' as boolean)", "X'ff'")
     """
     hex_ = _BYTEA.fullmatch(text)
