@@ -71,7 +71,7 @@ def of_table(side: Connection, spec: TableSpec, *, new: bool) -> Iterator[Findin
             "warn",
             "table",
             f"{name} may not be read: a key change that leaves a large value alone cannot fetch it",
-            fix=f"GRANT SELECT ON {identifier(spec.schema, spec.table)} TO CURRENT_USER",
+            fix=f"GRANT SELECT ON {identifier(spec.schema, spec.table)} TO {identifier(side.info.user)}",
             table=name,
         )
     elif new:
