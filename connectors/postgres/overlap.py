@@ -82,7 +82,7 @@ def _first(
             return None, ""
         else:
             decoder.feed(d)  # a relation is described once per connection
-    raise SourceUnreachable("the server ended the stream")  # pragma: no cover - _messages raises first
+    raise SourceUnreachable("the server ended the stream")  # _messages ends by raising
 
 
 def _messages(pg: pq.abc.PGconn, start: Resume) -> Iterator[bytes]:

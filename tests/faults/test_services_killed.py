@@ -1,0 +1,54 @@
+"""Broker and source are killed under load and come back: the workers live through it, or are started again.
+
+Nothing is lost, nothing stands twice, and no worker needs a person: what fails here may pass by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.flows import World
+from tests.support.oracles_walk import judge_lake, judge_stream
+from tests.support.services import Services
+
+pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def walk(worlds: Callable[[str], World]) -> Iterator[World]:
+    world = worlds("services_killed")
+    world.reading_capture()
+    world.landing()
+    world.play(10)
+    world.landed()
+    yield world
+    world.close()
+
+
+def judged(walk: World) -> None:
+    told = walk.landed()
+    assert judge_stream(walk, told) == []
+    assert judge_lake(walk, told) == []
+    for worker in walk.workers:
+        assert worker.process.poll() is None, worker.text()[-3000:]
+
+
+def test_a_broker_killed_under_load_and_restarted_costs_nothing(walk: World, services: Services) -> None:
+    with walk.traffic() as traffic:
+        traffic.more(20)
+        services.kill("kafka")
+        traffic.more(20)
+        services.restart("kafka")
+        traffic.more(20)
+    judged(walk)
+
+
+def test_a_source_killed_under_load_and_restarted_costs_nothing(walk: World, services: Services) -> None:
+    with walk.traffic() as traffic:
+        traffic.more(20)
+        services.kill("postgres")
+        services.restart("postgres")
+        traffic.more(20)
+    judged(walk)
