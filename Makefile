@@ -31,8 +31,10 @@ check: $(READY)  ## format, lint, types, import contracts, unit and conformance 
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/unit tests/conformance -m "not stack and not spark"
 
+# The services and one Spark are shared by the tests of a run, so those go in the order of their files.
 test: $(READY)  ## every test, on the real components
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/conformance tests/e2e tests/faults -p no:randomly
 
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
 	SEEDS=$(SEEDS) $(BIN)/pytest tests/faults
