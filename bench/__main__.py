@@ -1,7 +1,8 @@
 """``python -m bench capture|landing|memory``: what ``make bench`` starts.
 
 ``BENCH_SCALE`` makes the work smaller (0.01: a look), ``BENCH_PAIRS`` is the number of rounds,
-``BENCH_PEERS`` the peers (``none``: ours alone). A peer that is not installed is named and left out.
+``BENCH_PEERS`` the peers (``none``: ours alone), ``BENCH_TRANSACTIONS`` the sizes of transactions of the
+capture (``100,1,10000``). A peer that is not installed is named and left out.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def _run(
     jars = _connect_jars(place) if _wanted(debezium.NAME, asked) else None
     peers = [recvlogical.NAME] if _wanted(recvlogical.NAME, asked) and recvlogical.installed() else []
     peers += [debezium.NAME] if jars is not None else []
-    results = capture.run(place, scale=scale, pairs=pairs, connect_jars=jars, peers=peers)
+    given = environment.get("BENCH_TRANSACTIONS") or ""
+    sizes = [int(size) for size in given.split(",") if size] or capture.PER_TRANSACTION
+    results = capture.run(place, scale=scale, pairs=pairs, connect_jars=jars, peers=peers, sizes=sizes)
     absent = [
         f"capture peer={peer} is not installed here"
         for peer in (recvlogical.NAME, debezium.NAME)

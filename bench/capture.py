@@ -7,7 +7,7 @@ run's rows are read back and compared with the series of changes as it is define
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -27,9 +27,15 @@ _WARM_ROWS: Final = 500_000
 
 
 def run(
-    place: Place, *, scale: float, pairs: int, connect_jars: Path | None, peers: Iterable[str]
+    place: Place,
+    *,
+    scale: float,
+    pairs: int,
+    connect_jars: Path | None,
+    peers: Iterable[str],
+    sizes: Sequence[int] = PER_TRANSACTION,
 ) -> dict[str, Any]:
-    """Every size in turn; gives what goes into the result file. Raises ResultsDiffer."""
+    """Every size of transactions in turn; gives what goes into the result file. Raises ResultsDiffer."""
     changes = round(CHANGES * scale)
     expected = tally.of(change.expected(changes))
     say(f"every side has to write {expected}")
@@ -38,22 +44,33 @@ def run(
     with ExitStack() as stack:
         worker = stack.enter_context(debezium.connect(place, connect_jars)) if connect_jars else None
         converter: Converter = "json"
-        for per_transaction in PER_TRANSACTION:
-            slots = [(name, number) for name in names for number in range(pairs)] + [("reference", 0)]
+        for per_transaction in sizes:
+            slots = [(name, number) for name in names for number in range(pairs)]
+            slots += [("reference", 0), (OURS, pairs)]
             slots += [("warm", number) for number in range(len(debezium.WARM_UPS))]
             with backlog(place, changes, per_transaction, slots) as work:
-                if worker is not None and "debezium" not in results:
-                    rows = min(changes, _WARM_ROWS)
-                    converter, results["debezium"] = debezium.warm_up(work, worker, rows)
+                if not results["sizes"]:
+                    converter, results["warm_up"] = _warm_up(work, worker, pairs)
                 sides = _sides(work, names, worker, converter)
                 runs = _play(work, sides, pairs, expected)
             results["sizes"][per_transaction] = _summary(per_transaction, runs, changes)
     return results
 
 
+def _warm_up(work: Backlog, worker: Connect | None, number: int) -> tuple[Converter, dict[str, Any]]:
+    """Bring every JVM up to its pace, the broker's too; gives Debezium's better converter."""
+    cold = ours.run(work, number).used
+    say(f"{OURS}: with a cold broker {work.changes / cold.wall_s:,.0f} rows/s")
+    notes: dict[str, Any] = {OURS: {"cold": {"wall_s": cold.wall_s}}}
+    if worker is None:
+        return "json", notes
+    converter, notes[debezium.NAME] = debezium.warm_up(work, worker, min(work.changes, _WARM_ROWS))
+    return converter, notes
+
+
 def lines(results: Mapping[str, Any]) -> list[str]:
-    """The bench's last words: one line per peer, for transactions of a hundred rows."""
-    return [ratio.line("capture") for ratio in results["sizes"][PER_TRANSACTION[0]]["ratios"]]
+    """The bench's last words: one line per peer, for the first size of transactions."""
+    return [ratio.line("capture") for ratio in next(iter(results["sizes"].values()))["ratios"]]
 
 
 def _sides(
