@@ -29,7 +29,7 @@ from bench.tally import Plain
 from bench.web import ask
 
 RECORDS: Final = 2_000_000
-ROWS_PER_COMMIT: Final = 500_000
+COMMITS: Final = 4
 PEER: Final = "spark_append"
 TOPIC: Final = "bench.public.parcel"
 TABLE: Final = "raw.parcel"
@@ -107,7 +107,8 @@ def _lake(place: Place, name: str, count: int) -> Iterator[Lake]:
         "table": TABLE,
         "schema": _schema(place.registry),
         "partitions": PARTITIONS,
-        "rows_per_commit": max(1, ROWS_PER_COMMIT * count // RECORDS),
+        # a limit is split by partition and rounded down: without the slack a crumb makes one more commit
+        "rows_per_commit": count // COMMITS + PARTITIONS,
     }
     with program(_PROGRAMS[name], given, log=folder / "log", environment=os.environ) as child:
         yield Lake(name, child, tables, {"kafka": place.pids["kafka"]})

@@ -39,10 +39,13 @@ class Transaction(NamedTuple):
 
 
 class Learn(NamedTuple):
-    """What the decoder asks of others: a relation's facts, and a row's missing values."""
+    """What the decoder asks of others, as the transaction of this number left it.
 
-    relation: Callable[[WireRelation], Known | str | None]  # None: not a table of ours
-    reread: Callable[[Relation, Values], Values]
+    A relation's facts (None: not a table of ours), and a row's missing values.
+    """
+
+    relation: Callable[[WireRelation, int], Known | str | None]
+    reread: Callable[[Relation, Values, int], Values]
     on_truncate: Callable[[Relation], OnTruncate]
 
 
@@ -247,7 +250,7 @@ class Decoder:
         if all(old[n] == new[n] for n in at):
             return ("u", None, new)
         if UNCHANGED in new:
-            new = self._learn.reread(table.known.relation, new)
+            new = self._learn.reread(table.known.relation, new, self._open.xid)
         return ("k", _key_only(old, at), new)
 
     def _delete(self, d: bytes) -> bool:
@@ -291,7 +294,7 @@ class Decoder:
         if self._said.get(relid) == body:
             return False  # said again after a change that does not touch what it says
         message = wire.relation(d)
-        known = self._learn.relation(message)
+        known = self._learn.relation(message, self._open.xid)
         table = self._tables.get(relid)
         if message.identity != "f":  # under FULL the key is the catalogue's, and may change unsaid
             self._said[relid] = body

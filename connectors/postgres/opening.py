@@ -22,6 +22,7 @@ from connectors.postgres.reread import reread
 from connectors.postgres.resume import Resume
 from connectors.postgres.session import Lines, translated
 from connectors.postgres.stream import PostgresSource
+from connectors.postgres.visible import wait_visible
 from connectors.postgres.wire import Values, WireRelation, show_lsn
 from engine.errors import SlotBusy, SourceUnreachable, SourceUnready
 from engine.schema import Relation
@@ -173,12 +174,14 @@ def _learn(start: _Start, form: Form) -> Learn:
     side = start.lines.side
     wanted = {(spec.schema, spec.table) for spec in start.tables}
 
-    def relation(message: WireRelation) -> Known | str | None:
+    def relation(message: WireRelation, xid: int) -> Known | str | None:
         if (message.schema, message.table) not in wanted:
             return None
+        wait_visible(side, xid)
         return know(side, message, form)
 
-    def missing(relation: Relation, values: Values) -> Values:
+    def missing(relation: Relation, values: Values, xid: int) -> Values:
+        wait_visible(side, xid)
         return reread(side, relation, values, form)
 
     def on_truncate(relation: Relation) -> OnTruncate:

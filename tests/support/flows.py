@@ -26,14 +26,33 @@ from engine import names
 from tests.support import oracles_lake, oracles_topic, workload_postgres
 from tests.support.flows_worker import KILLED, Worker
 from tests.support.waits import NeverCame, wait_until
-from tests.support.workload import COUNTERS, LISTS, Change, Mix, Row, Transaction, finals, transactions
+from tests.support.workload import (
+    COUNTERS,
+    LISTS,
+    Change,
+    Mix,
+    Row,
+    Transaction,
+    Truncate,
+    finals,
+    transactions,
+)
 from tests.support.workload_postgres import Traffic
 
 REPOSITORY: Final = Path(__file__).parents[2]
 CONNECTION: Final = "shop"
 TABLES: Final = (LISTS, COUNTERS)
 FLOWS: Final = tuple(f"{table}_{form}" for table in TABLES for form in ("log", "now"))
-_KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "ECLUSE_CACHE", "XDG_CACHE_HOME", "JAVA_HOME")
+_KEPT: Final = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "ECLUSE_CACHE",
+    "XDG_CACHE_HOME",
+    "JAVA_HOME",
+    "JAVA_TOOL_OPTIONS",
+)
 _LIMIT_S: Final = 600.0
 
 TEMPLATE: Final = """\
@@ -113,9 +132,12 @@ class World:
         """So many transactions, now."""
         workload_postgres.play(self.dsn, itertools.islice(self.plan, count))
 
-    def traffic(self) -> Traffic:
-        """Transactions in the background."""
-        return Traffic(self.dsn, self.plan)
+    def traffic(self, *, truncates: bool = True) -> Traffic:
+        """Transactions in the background; some of them may empty a table."""
+        plan = self.plan
+        if not truncates:
+            plan = (t for t in plan if not any(isinstance(op, Truncate) for op in t.ops))
+        return Traffic(self.dsn, plan)
 
     def poison(self, table: str, value: bytes, key: bytes | None = None, partition: int = 0) -> None:
         """Put a record into a topic that is none of ours."""

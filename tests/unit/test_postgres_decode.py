@@ -76,7 +76,7 @@ def number(n: int) -> bytes:
 DAY = number(9000)
 
 
-def relation(message: WireRelation) -> Known | str | None:
+def relation(message: WireRelation, _: int) -> Known | str | None:
     if message.table == "other":
         return None
     if message.table == "odd":
@@ -94,7 +94,7 @@ def relation(message: WireRelation) -> Known | str | None:
 
 
 def decoder(on_truncate: OnTruncate = "apply", reread: Values | None = None) -> Decoder:
-    return Decoder(Learn(relation, lambda _, row: reread or row, lambda _: on_truncate), "binary", era=3)
+    return Decoder(Learn(relation, lambda _, row, __: reread or row, lambda _: on_truncate), "binary", era=3)
 
 
 def play(to: Decoder, *messages: bytes) -> list[Rows]:
