@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from pydantic import SecretStr
 
-from connectors.postgres import CONNECTOR
+from connectors.postgres import CONNECTOR, resume
 from connectors.postgres.config import PostgresConfig
-from engine.errors import SlotBusy
+from engine.errors import EcluseError, SlotBusy
 from engine.source import UNCHANGED, Mark, Row, Rows, Source, TableGap, TableSpec
 from tests.support.services import Database, Role, Services
 from tests.support.waits import NeverCame, wait_until
@@ -125,3 +126,18 @@ def read(
 def rows(count: int) -> Callable[[Came], bool]:
     """The state in which at least so many rows have come."""
     return lambda came: came.count >= count
+
+
+def refused(config: PostgresConfig, kind: type[EcluseError], mark: Mark | None, *tables: str) -> EcluseError:
+    """What an opening is refused with: exactly this kind, and without the secret."""
+    with pytest.raises(kind) as found, CONNECTOR.open(config, specs(*(tables or ("t", "u"))), mark):
+        pass
+    assert found.type is kind, found.value
+    secret = config.password.get_secret_value() if config.password else ""
+    assert secret not in f"{found.value.as_dict()}"
+    return found.value
+
+
+def accepted(mark: Mark) -> Mark:
+    """The mark once a person has accepted its gap."""
+    return mark._replace(resume=resume.accepting(mark.resume))

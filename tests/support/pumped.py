@@ -1,0 +1,41 @@
+"""One table on its way through the pump: its transactions, and when a script is at its end."""
+
+from __future__ import annotations
+
+from engine.marks import Marks
+from engine.schema import Int64, String
+from engine.source import STREAM, Mark
+from tests.support.cells import column, field, relation
+from tests.support.memory import Bench
+from tests.support.scripted import Scripted, Tx
+
+PARCEL = relation(column("id", Int64(), nullable=False), column("town", String()))
+
+
+def tx(major: int, *ids: int, barrier: bool = False) -> Tx:
+    """A transaction that creates rows of these ids."""
+    return Tx(
+        PARCEL, [("c", None, [field(Int64(), i), field(String(), f"town {i}")]) for i in ids], major, barrier
+    )
+
+
+def stopped_after(bench: Bench, world: Scripted) -> Bench:
+    """Stop once the script is at its end: the last mark has been confirmed."""
+    last = max(s.major for s in world.script if isinstance(s, Tx))
+
+    def at(point: str) -> None:
+        if point == "capture.after-confirm" and world.confirmed[-1].at == {STREAM: last}:
+            bench.clock.stop.set()
+
+    bench.at = at
+    return bench
+
+
+def marks(bench: Bench) -> Marks:
+    """The marks of the bench's project."""
+    return Marks(bench.topic, "demo", lambda: "now")
+
+
+def marks_of(world: Scripted, major: int) -> Mark:
+    """The mark that was confirmed at this position."""
+    return next(m for m in world.confirmed if m.at == {STREAM: major})
