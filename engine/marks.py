@@ -81,7 +81,8 @@ class Marks:
     def prepare(self, replication: int) -> None:
         """Create the topic where it does not exist."""
         plan = TopicPlan(self.name, 1, replication, -1, "backward", _MARK_BYTES_MAX)
-        self.topic.prepare([plan], compacted=True)
+        for trouble in self.topic.prepare([plan], compacted=True).values():
+            raise trouble
 
     # marks
 

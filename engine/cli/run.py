@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
@@ -152,21 +152,21 @@ class Opening:
     _said: set[Finding] = field(default_factory=set)
 
     @contextmanager
-    def __call__(self, mark: Mark | None) -> Iterator[Source]:
-        """Open the source behind a mark."""
+    def __call__(self, mark: Mark | None, out: Collection[str] = ()) -> Iterator[Source]:
+        """Open the source behind a mark, without the tables that the capture leaves out by itself."""
         config = places.configure(self.call, self.capture)
-        tables = self.fit(self.connector.preflight(config, self.capture.tables))
+        tables = self.fit(self.connector.preflight(config, self.capture.tables), out)
         with self.connector.open(config, tables, mark) as source:
             yield source
 
-    def fit(self, findings: Sequence[Finding]) -> list[TableSpec]:
+    def fit(self, findings: Sequence[Finding], out: Collection[str] = ()) -> list[TableSpec]:
         """The tables to open with; raises what keeps the capture as a whole from being opened."""
         for finding in findings:
             if finding.level != "ok" and finding not in self._said:
                 self._said.add(finding)
                 self.log.warning("preflight", **_facts(finding))
         unready = [f for f in findings if f.level == "fail" and f.code == SourceUnready.code]
-        aside = {f.table for f in unready if f.table}
+        aside = {*out, *(f.table for f in unready if f.table)}
         fit = [spec for spec in self.capture.tables if f"{spec.schema}.{spec.table}" not in aside]
         # what is wrong with slot, line or log, ``open`` says with the position at stake; but nothing is
         # published that was not looked at: a table without identity would break the application's updates

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from engine.errors import EcluseError, GapSuspected, SourceUnreachable, TopicUnreachable
+from engine.errors import EcluseError, GapSuspected, SourceUnreachable, TopicRefused, TopicUnreachable
 from engine.marks import Found, Marks
 from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan
+from engine.pump.aside import Aside
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
 from engine.registry import Registry
@@ -42,10 +43,13 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
-    """What a capture stands between. ``open`` and ``topic`` give new ones: after an error both are spent."""
+    """What a capture stands between. ``open`` and ``topic`` give new ones: after an error both are spent.
+
+    ``open`` takes a mark, and the tables (``schema.name``) to leave out.
+    """
 
     project: str
-    open: Callable[[Mark | None], AbstractContextManager[Source]]
+    open: Callable[[Mark | None, Collection[str]], AbstractContextManager[Source]]
     topic: Callable[[], Topic]
     registry: Registry
     clock: Clock
@@ -62,22 +66,31 @@ def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
         doors.meters.failed(error.code)
         doors.log.warning("waiting", **error.as_dict(), failures=failures, wait_s=round(wait_s, 2))
 
-    taken: list[int] = []  # the epochs that this process wrote under
-    return attempt(lambda progress: _once(capture, doors, progress, taken), doors.policy, doors.clock, failed)
+    life = _Life(Aside(capture, doors.log.warning))
+    return attempt(lambda progress: _once(capture, doors, progress, life), doors.policy, doors.clock, failed)
 
 
-def _once(capture: CapturePlan, doors: Doors, progress: Progress, taken: list[int]) -> None:
-    topic = doors.topic()
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What outlives an opening: the tables left out, and the epochs that this process wrote under."""
+
+    aside: Aside
+    taken: list[int] = field(default_factory=list)
+
+
+def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -> None:
+    topic, taken = doors.topic(), life.taken
     try:
         marks = Marks(topic, doors.project, lambda: _iso(doors.clock.wall()))
         marks.prepare(min(plan.replication for plan in capture.topics.values()))
-        topic.prepare(list(capture.topics.values()))
+        life.aside.look(topic.prepare(list(capture.topics.values())))
         if taken:
             marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
         found = marks.find(capture.name)
-        with _opened(doors, marks, capture.name, found) as source:
+        with _opened(doors, marks, capture.name, found, life.aside.tables) as source:
             writer = marks.take(capture.name, found)
             taken.append(writer)
+            life.aside.record(marks, found.mark)  # before a mark of ours lets the source forget
             doors.meters.writer.set(writer)
             doors.log.info("capturing", writer=writer, **_started(found))
             pump = _Pump(
@@ -85,19 +98,23 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, taken: list[in
                 found=found.mark,
             )  # fmt: skip
             pump.run()
+    except TopicRefused as error:
+        life.aside.refuse(error)
     finally:
         topic.close()
 
 
 @contextmanager
-def _opened(doors: Doors, marks: Marks, capture: str, found: Found) -> Iterator[Source]:
+def _opened(
+    doors: Doors, marks: Marks, capture: str, found: Found, aside: Collection[str]
+) -> Iterator[Source]:
     """The source behind a mark. Where a writer that ends has marked more meanwhile, the mark was too old.
 
     The source then looks as if somebody else had read from it, which is a gap only behind the newest mark.
     """
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(doors.open(found.mark))
+            source = stack.enter_context(doors.open(found.mark, aside))
         except GapSuspected as error:
             if marks.find(capture) == found:
                 raise

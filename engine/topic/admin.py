@@ -68,21 +68,24 @@ class Admin:
         self._options = {**options}
         self._client: Any = None
 
-    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
-        """Create what does not exist, and compare what does with the plan."""
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, EcluseError]:
+        """Create what does not exist, and compare what does with the plan; gives each topic's own trouble."""
         wanted = {plan.name: plan for plan in plans}
-        there = self._describe(list(wanted))
-        self._create([plan for name, plan in wanted.items() if name not in there], compacted=compacted)
-        self._appeared([name for name in wanted if name not in there])
+        troubled: dict[str, EcluseError] = {}
+        there = self._describe(list(wanted), troubled)
+        new = [plan for name, plan in wanted.items() if name not in there and name not in troubled]
+        self._create(new, troubled, compacted=compacted)
+        self._appeared([plan.name for plan in new if plan.name not in troubled])
         for name, description in there.items():
             if len(description.partitions) != wanted[name].partitions:
-                raise TopicMismatch(
+                troubled[name] = TopicMismatch(
                     f"topic {name} has {len(description.partitions)} partitions, "
                     f"the plan says {wanted[name].partitions}",
                     where=name,
                     hint=f"set topic.partitions to {len(description.partitions)} in the template",
                 )
-        self._compare([wanted[name] for name in there], compacted=compacted)
+        self._compare([wanted[n] for n in there if n not in troubled], troubled, compacted=compacted)
+        return troubled
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
         """The ids of the topics that exist."""
@@ -130,17 +133,22 @@ class Admin:
     def _ends(self, at: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Any, Any]:
         return self._call(lambda c: c.list_offsets(dict.fromkeys(at, spec), request_timeout=_CALL_S))
 
-    def _describe(self, names: Sequence[str]) -> dict[str, Any]:
+    def _describe(
+        self, names: Sequence[str], troubled: dict[str, EcluseError] | None = None
+    ) -> dict[str, Any]:
         if not names:
             return {}
         found = self._call(
             # two flows may land one topic, and the client refuses a name that stands twice
             lambda c: c.describe_topics(TopicCollection(list(dict.fromkeys(names))), request_timeout=_CALL_S),
             missing=KafkaError.UNKNOWN_TOPIC_OR_PART,
+            troubled=troubled,
         )
         return {name: found[name] for name in names if name in found}
 
-    def _create(self, plans: Sequence[TopicPlan], *, compacted: bool) -> None:
+    def _create(
+        self, plans: Sequence[TopicPlan], troubled: dict[str, EcluseError], *, compacted: bool
+    ) -> None:
         if not plans:
             return
         topics = [
@@ -155,6 +163,7 @@ class Admin:
         self._call(
             lambda c: c.create_topics(topics, operation_timeout=_CALL_S, request_timeout=_CALL_S),
             missing=KafkaError.TOPIC_ALREADY_EXISTS,  # another capture was faster
+            troubled=troubled,
         )
 
     def _appeared(self, names: Sequence[str]) -> None:
@@ -165,27 +174,40 @@ class Admin:
             self._client.poll(_LOOK_S)
         raise TopicUnreachable(f"topics do not appear: {', '.join(names)}")
 
-    def _compare(self, plans: Sequence[TopicPlan], *, compacted: bool) -> None:
+    def _compare(
+        self, plans: Sequence[TopicPlan], troubled: dict[str, EcluseError], *, compacted: bool
+    ) -> None:
         """Whether topics that exist keep what the plan wants kept, and take what it lets in."""
         resources = {ConfigResource(ConfigResource.Type.TOPIC, plan.name): plan for plan in plans}
         if not resources:
             return
-        found = self._call(lambda c: c.describe_configs(list(resources), request_timeout=_CALL_S))
-        for resource, plan in resources.items():
-            is_now = {name: entry.value for name, entry in found[resource].items()}
+        found = self._call(
+            lambda c: c.describe_configs(list(resources), request_timeout=_CALL_S),
+            missing=KafkaError.UNKNOWN_TOPIC_OR_PART,  # deleted just now: its first record tells
+            troubled=troubled,
+        )
+        for resource, entries in found.items():
+            plan = resources[resource]
             for name, value in settings(plan, compacted=compacted).items():
-                if not _suffices(name, is_now.get(name, ""), value):
-                    raise TopicMismatch(
-                        f"topic {plan.name} has {name}={is_now.get(name)}, the plan needs {value}",
+                is_now = entries[name].value if name in entries else ""
+                if not _suffices(name, is_now, value):
+                    troubled[plan.name] = TopicMismatch(
+                        f"topic {plan.name} has {name}={is_now}, the plan needs {value}",
                         where=plan.name,
                         hint=f"kafka-configs.sh --alter --entity-type topics --entity-name {plan.name} "
                         f"--add-config {name}={value}",
                     )
 
     def _call(
-        self, ask: Callable[[Any], Mapping[Any, Future[Any]]], missing: int | None = None
+        self,
+        ask: Callable[[Any], Mapping[Any, Future[Any]]],
+        missing: int | None = None,
+        troubled: dict[str, EcluseError] | None = None,
     ) -> dict[Any, Any]:
-        """The answers of one request; those with the code ``missing`` are left out."""
+        """The answers of one request; those with the code ``missing`` are left out.
+
+        A refusal that concerns one topic goes to ``troubled``, where that is given, and is raised elsewhere.
+        """
         answers = {}
         try:
             if self._client is None:
@@ -194,7 +216,11 @@ class Admin:
                 try:
                     answers[key] = future.result(timeout=2 * _CALL_S)
                 except KafkaException as error:
-                    if error.args[0].code() != missing:
+                    code = error.args[0].code()
+                    if troubled is not None and code in REFUSALS - {missing}:
+                        name = str(getattr(key, "name", key))
+                        troubled[name] = translated(error.args[0], name)
+                    elif code != missing:
                         raise
         except KafkaException as error:
             raise translated(error.args[0], self._options.get("bootstrap.servers", "")) from error

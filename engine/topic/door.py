@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.envelope import Record
+from engine.errors import EcluseError
 from engine.plan import TopicPlan
 
 Waiting = Callable[[], None]
@@ -30,11 +31,11 @@ class Stored:
 class Topic(Protocol):
     """Every topic of one log; one thread sends."""
 
-    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
-        """Create what does not exist.
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, EcluseError]:
+        """Create what does not exist; gives what is wrong with a topic, by name, for those that have trouble.
 
-        Raises TopicMismatch when a topic exists with another number of partitions, or would not keep what
-        the plan wants kept, or refuses rows that the plan allows.
+        TopicMismatch: it exists with another number of partitions, or would not keep what the plan wants
+        kept, or refuses rows that the plan allows. TopicRefused: the broker says no to this one (I9).
         """
         ...
 
@@ -46,6 +47,7 @@ class Topic(Protocol):
         """Wait until everything sent is acknowledged.
 
         Raises TopicUnreachable or TopicRefused when anything is not; then only ``close`` is left to call.
+        Where one record is refused, ``where`` is its ``topic/partition``.
         """
         ...
 

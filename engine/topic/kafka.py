@@ -8,6 +8,7 @@ producer arrives behind a gap. A batch call takes one partition: the library ign
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -59,9 +60,9 @@ class KafkaTopic:
 
     # reading and settings
 
-    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, EcluseError]:
         """Create what does not exist; see ``Topic.prepare``."""
-        self._admin.prepare(plans, compacted=compacted)
+        return self._admin.prepare(plans, compacted=compacted)
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
         """The ids of the topics that exist."""
@@ -110,7 +111,8 @@ class KafkaTopic:
             told = error if isinstance(error, KafkaException) else error.__cause__
             text = told.args[0].str() if isinstance(told, KafkaException) else str(told)
             refused = any(KafkaError(code).str() in text for code in _REFUSALS)
-            raise self._fail((TopicRefused if refused else TopicUnreachable)(text)) from error
+            kind = TopicRefused if refused else TopicUnreachable
+            raise self._fail(kind(text, where=_place(text) or self._servers)) from error
         self._raise_failure()
         return answer
 
@@ -130,6 +132,7 @@ class KafkaTopic:
             **self._options,
             "acks": "all",
             "enable.idempotence": True,
+            "allow.auto.create.topics": False,  # a broker would make a topic that the plan does not know
             "enable.gapless.guarantee": True,  # one failed batch fails everything behind it
             "max.in.flight": 1,  # a broker that does not know us yet takes a second batch without the first
             "message.timeout.ms": 0,  # never: a timed-out message would be a gap
@@ -188,6 +191,16 @@ class KafkaTopic:
         self._trouble = f" ({error.str()})"
         if error.code() in _REFUSALS:
             self._fail(TopicRefused(error.str(), where=self._servers))
+
+
+def _place(text: str) -> str:
+    """The topic and partition that a fatal error names: its text is all that the client gives.
+
+    >>> _place("ProduceRequest for shop.public.parcel [2] with 1 message(s) failed: Broker: too large")
+    'shop.public.parcel/2'
+    """
+    found = re.search(r"ProduceRequest for (\S+) \[(\d+)\]", text)
+    return f"{found[1]}/{found[2]}" if found else ""
 
 
 def _only_full(records: Sequence[Any], name: str, partition: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.envelope import Record
-from engine.errors import TopicMismatch, TopicRefused, TopicUnreachable
+from engine.errors import EcluseError, TopicMismatch, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
 from engine.topic.door import Stored, Waiting, silent
 
@@ -30,15 +30,17 @@ class MemoryTopic:
     _logs: dict[str, _Log] = field(default_factory=dict)
     _sent: list[tuple[str, int, Record]] = field(default_factory=list)
 
-    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> None:
+    def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, EcluseError]:
         """Create what does not exist."""
         del compacted  # nothing is ever thrown away here
+        troubled: dict[str, EcluseError] = {}
         for plan in plans:
             log = self._logs.setdefault(plan.name, _Log(plan, [[] for _ in range(plan.partitions)]))
             if len(log.partitions) != plan.partitions:
-                raise TopicMismatch(
+                troubled[plan.name] = TopicMismatch(
                     f"topic {plan.name} has {len(log.partitions)} partitions, the plan says {plan.partitions}"
                 )
+        return troubled
 
     def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
         """Keep the records aside."""
@@ -54,7 +56,10 @@ class MemoryTopic:
             if log is None or partition >= len(log.partitions):
                 raise TopicUnreachable(f"topic {name} has no partition {partition}")
             if len(record["value"]) > log.plan.row_bytes_max:
-                raise TopicRefused(f"a record of {len(record['value'])} bytes is too large for {name}")
+                raise TopicRefused(
+                    f"a record of {len(record['value'])} bytes is too large for {name}",
+                    where=f"{name}/{partition}",
+                )
             records = log.partitions[partition]
             records.append(Stored(len(records), self.clock_ms(), record["key"], record["value"]))
 

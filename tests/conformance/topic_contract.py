@@ -113,11 +113,14 @@ def preparing_again_changes_nothing(log: Log) -> None:
     topic.close()
 
 
-def another_number_of_partitions_is_a_mismatch(log: Log) -> None:
-    topic, name = log.open(), log.name("width")
-    topic.prepare([plan(name, 2)])
-    with pytest.raises(TopicMismatch, match="2 partitions"):
-        topic.prepare([plan(name, 3)])
+def one_topic_s_mismatch_is_told_and_the_others_are_made(log: Log) -> None:
+    topic, name, other = log.open(), log.name("width"), log.name("other")
+    assert topic.prepare([plan(name, 2)]) == {}
+    troubled = topic.prepare([plan(name, 3), plan(other)])
+    assert list(troubled) == [name]
+    assert isinstance(troubled[name], TopicMismatch)
+    assert "2 partitions" in troubled[name].what
+    assert list(topic.topic_ids([name, other])) == [name, other]
     topic.close()
 
 
@@ -135,8 +138,9 @@ def a_record_for_a_topic_that_is_not_there_waits_for_the_next_prepare(log: Log) 
 def a_record_that_is_too_large_is_refused(log: Log) -> None:
     topic, name = log.open(), log.name("large")
     topic.prepare([plan(name, row_bytes_max=1000)])
-    with pytest.raises(TopicRefused):
+    with pytest.raises(TopicRefused) as found:
         _through(topic, name, [Record(key=b"k", value=os.urandom(3 << 20))])
+    assert found.value.where == f"{name}/0"  # whoever sent it sets this topic aside
     topic.close()
 
 
@@ -162,7 +166,7 @@ CHECKS: Final[dict[str, Check]] = {
         offsets_of_many_topics_come_in_one_answer,
         a_topic_has_an_id_that_another_of_its_name_has_not,
         preparing_again_changes_nothing,
-        another_number_of_partitions_is_a_mismatch,
+        one_topic_s_mismatch_is_told_and_the_others_are_made,
         a_record_for_a_topic_that_is_not_there_waits_for_the_next_prepare,
         a_record_that_is_too_large_is_refused,
         flushing_nothing_is_nothing,

@@ -6,7 +6,7 @@ Rule: it keeps the promises of the door (the conformance suite says so), and rem
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -37,10 +37,10 @@ class Scripted:
     opened: list[Mark | None] = field(default_factory=list)
 
     @contextmanager
-    def open(self, mark: Mark | None) -> Iterator[ScriptedSource]:
-        """Open behind a mark."""
+    def open(self, mark: Mark | None, aside: Collection[str] = ()) -> Iterator[ScriptedSource]:
+        """Open behind a mark, without the tables that are set aside."""
         self.opened.append(mark)
-        yield ScriptedSource(self, mark.at[STREAM] if mark else -1)
+        yield ScriptedSource(self, mark.at[STREAM] if mark else -1, aside=aside)
 
     def mark(self, tx: Tx) -> Mark:
         """The mark behind a transaction."""
@@ -56,6 +56,7 @@ class ScriptedSource:
     after: int
     time: list[float] = field(default_factory=lambda: [0.0])
     step: int = 0
+    aside: Collection[str] = ()
 
     def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
         """Transactions with a mark each, until the script or the limit ends."""
@@ -69,8 +70,9 @@ class ScriptedSource:
             if isinstance(step, TableGap):
                 yield step
             elif step.major > self.after:
-                yield from self.runs(step)
-                rows += len(step.rows)
+                if f"{step.relation.schema}.{step.relation.table}" not in self.aside:
+                    yield from self.runs(step)
+                    rows += len(step.rows)
                 yield self.world.mark(step)
                 if rows >= limit:
                     return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,7 +60,7 @@ def test_a_writer_that_was_replaced_while_it_waited_does_not_take_the_source_bac
     newer = Mark({STREAM: 150}, b"{}", 0, 0)
 
     @contextmanager
-    def open_(mark: Mark | None) -> Iterator[Any]:
+    def open_(mark: Mark | None, _: Collection[str]) -> Iterator[Any]:
         with world.open(mark) as source:
             yield source
         raise AssertionError("the source came to its end")
@@ -173,7 +173,7 @@ def test_a_mark_that_says_where_the_last_writer_was_does_not_start_the_count_of_
             yield from super().read(limit=limit, wait_s=wait_s)
 
     @contextmanager
-    def open_(_: Mark | None) -> Iterator[Any]:
+    def open_(*_: object) -> Iterator[Any]:
         yield Announced(world, 100)
 
     bench.open = open_
@@ -188,7 +188,7 @@ def test_a_source_that_a_writer_left_further_on_meanwhile_is_opened_again_and_is
     opened = []
 
     @contextmanager
-    def open_(mark: Mark | None) -> Iterator[Any]:
+    def open_(mark: Mark | None, _: Collection[str]) -> Iterator[Any]:
         opened.append(mark)
         if len(opened) == 1:
             marks(bench).send("shop", 1, Mark({STREAM: 100}, b"{}", 0, 100_000))
@@ -209,7 +209,7 @@ def test_a_gap_behind_the_newest_mark_stops_at_once() -> None:
     bench = Bench(Scripted([GapSuspected("nobody knows")]).open)
 
     @contextmanager
-    def open_(_: Mark | None) -> Iterator[Any]:
+    def open_(*_: object) -> Iterator[Any]:
         raise GapSuspected("the slot was confirmed by someone else")
         yield
 
