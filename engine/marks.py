@@ -140,6 +140,11 @@ class Marks:
         self.topic.flush(waiting)
         return newest.epoch + 1
 
+    def begin_again(self, capture: str, epoch: int, mark: Mark, waiting: Waiting = silent) -> None:
+        """Write the first mark of a capture whose marks are lost, for a person who decided about it."""
+        self.send(capture, max(epoch, self.find(capture).epoch + 1), mark)
+        self.topic.flush(waiting)
+
     def keep(self, capture: str, epoch: int) -> None:
         """Raise CaptureFenced when a newer writer has taken over."""
         newest = self.find(capture).epoch

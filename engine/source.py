@@ -76,7 +76,8 @@ class Mark(NamedTuple):
     ``at`` maps a strand to the major of its last complete position. ``resume`` holds bytes that only the
     connector reads (JSON by habit, so that people can read the marks topic). ``committed_us`` is the commit
     time of the newest transaction covered (0: none yet). ``barrier``: flush and confirm this one before
-    anything more is read.
+    anything more is read. An empty ``at`` covers nothing: what was known is lost and a person accepted that;
+    the source is taken as it is found, as at a first start, in ``era``.
     """
 
     at: Mapping[str, int]

@@ -73,8 +73,8 @@ def _open(
             where=config.where,
             hint="stop the other capture, or wait a moment if it has just been stopped",
         )
-    if mark is None:
-        at, gaps, late = _fresh(start), list[TableGap](), list[TableSpec]()
+    if mark is None or not mark.at:
+        at, gaps, late = _fresh(start, mark.era if mark else 0), list[TableGap](), list[TableSpec]()
     else:
         at, gaps, late = _again(start, resume.load(mark))
     form: Form = "binary" if facts.binary_is_safe(lines.side, config.publication) else "text"
@@ -87,8 +87,11 @@ def _open(
     return source
 
 
-def _fresh(start: _Start) -> Resume:
-    """The first start: nothing has been read yet, so everything from the slot on will be."""
+def _fresh(start: _Start, era: int) -> Resume:
+    """The first start: nothing has been read yet, so everything from the slot on will be.
+
+    Or one that has lost what was known, which begins in an era of its own.
+    """
     config, now = start.config, start.prints()
     if start.slot is not None and now.publication is None:
         raise SourceUnready(
@@ -109,7 +112,7 @@ def _fresh(start: _Start) -> Resume:
         publication=config.publication,
         system_id=start.server.system_id,
         timeline=start.server.timeline,
-        era=0,
+        era=era,
         confirmed=_slot_start(start),
         checked=now.at,
         publication_print=now.publication or {},

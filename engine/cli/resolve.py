@@ -22,6 +22,8 @@ from engine.cli.doors import iso_now
 from engine.errors import Missing, SlotBusy, TemplateInvalid
 from engine.marks import Marks
 from engine.plan import CapturePlan, ProjectPlan
+from engine.registry import HttpRegistry, Registry
+from engine.source import Mark
 from engine.state import State
 from engine.template.mistakes import nearest
 from engine.topic import KafkaTopic
@@ -79,15 +81,24 @@ def _accept_capture(
         )
     with _marks(call, plan) as marks:
         found = marks.find(capture.name)
+        told = {"accept_gap": True, "accepted_by": who, "accepted_at": at}
         if found.mark is None:
-            raise Missing(
-                f"capture {capture.name} has no mark: it never ran",
-                where=marks.name,
-                hint=f"ecluse run capture {capture.name}",
-            )
-        told = {**json.loads(found.mark.resume), "accept_gap": True, "accepted_by": who, "accepted_at": at}
+            return [{"capture": capture.name, **_begin_again(call, plan, capture, marks, told)}]
+        told = {**json.loads(found.mark.resume), **told}
         marks.amend(capture.name, json.dumps(told).encode())
     return [{"capture": capture.name, "accepted_by": who, "accepted_at": at, "from": dict(found.mark.at)}]
+
+
+def _begin_again(
+    call: Call, plan: ProjectPlan, capture: CapturePlan, marks: Marks, told: dict[str, Any]
+) -> dict[str, Any]:
+    """Where the marks are lost: a mark that covers nothing, in an era above everything that was told."""
+    from engine.pump import lost
+
+    era, writer = lost.newest(marks.topic, _registry(call, plan), capture)
+    marks.prepare(min(topic.replication for topic in capture.topics.values()))
+    marks.begin_again(capture.name, writer + 1, Mark({}, json.dumps(told).encode(), era + 1))
+    return {**{k: v for k, v in told.items() if k != "accept_gap"}, "era": era + 1}
 
 
 def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) -> list[dict[str, Any]]:
@@ -111,6 +122,10 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
     if not done:
         raise Missing(f"flow {flow} waits for nobody", where=flow, hint=f"ecluse status {flow}")
     return done
+
+
+def _registry(call: Call, plan: ProjectPlan) -> Registry:
+    return HttpRegistry(places.find(call, plan).registry)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from engine.errors import EcluseError, GapSuspected, SourceUnreachable, TopicRef
 from engine.marks import Found, Marks
 from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan
+from engine.pump import lost
 from engine.pump.aside import Aside
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
@@ -87,6 +88,7 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
         if taken:
             marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
         found = marks.find(capture.name)
+        lost.refuse(topic, capture, found)
         with _opened(doors, marks, capture.name, found, life.aside.tables) as source:
             writer = marks.take(capture.name, found)
             taken.append(writer)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
+from engine import names
 from engine.marks import Gap, Marks
 from engine.topic import KafkaTopic
 from tests.support import oracles_topic
@@ -56,8 +57,11 @@ def gaps(world: World) -> list[Gap]:
 
 
 def delete(world: World, table: str) -> AdminClient:
+    return deleted(world, world.topic(table))
+
+
+def deleted(world: World, name: str) -> AdminClient:
     admin = AdminClient({"bootstrap.servers": world.places.kafka, "log_level": 0})
-    name = world.topic(table)
     for future in admin.delete_topics([name]).values():
         future.result()
     wait_until(lambda: name not in admin.list_topics(timeout=10).topics, f"{name} is gone")
@@ -110,3 +114,21 @@ def test_i9_a_topic_that_refuses_a_record_while_the_capture_runs_stops_its_table
     assert worker.stop() == 0, worker.text()
     assert {g.table for g in gaps(world)} == {"public.letter"}
     assert any(e["event"] == "set aside" and e["table"] == "public.letter" for e in worker.events())
+
+
+def test_i7_a_capture_whose_marks_are_lost_stops_and_goes_on_once_a_person_accepts_that(world: World) -> None:
+    deleted(world, names.marks_topic(world.name))
+    worker = world.capture()
+    assert worker.ended() == 3
+    assert f"ecluse resolve {world.name} --accept-gap" in worker.text()
+    assert "source.gap-suspected" in worker.text()
+    done = world.ecluse("resolve", world.name, "--accept-gap")
+    assert done.returncode == 0, done.stderr
+    worker = world.reading_capture()
+    write(world, 2)
+    arrived(world, parcel=2, letter=2)
+    assert worker.stop() == 0, worker.text()
+    (begins,) = [e for e in worker.events() if e["event"] == "capturing"]
+    assert begins["era"] == 1
+    worker = world.reading_capture()
+    assert worker.stop() == 0, worker.text()

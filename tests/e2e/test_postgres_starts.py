@@ -135,6 +135,17 @@ def test_a_slot_that_is_gone_stops_and_an_accepted_gap_makes_a_new_one(
     goes_on(config, database, marked)
 
 
+def test_a_start_that_has_lost_its_mark_takes_the_slot_as_it_is_in_an_era_of_its_own(
+    config: PostgresConfig, database: Database, marked: Mark
+) -> None:
+    database.run("insert into t values (2)")
+    with opened(config, specs("t", "u"), Mark({}, resume.accepting(b"{}"), 4)) as source:
+        came = read(source, lambda came: ("c", None, ("2",)) in came.rows())
+    assert {run.era for run in came.runs} == {4}
+    assert came.marks[-1].era == 4
+    assert marked.era == 0
+
+
 def test_a_slot_made_again_after_a_write_is_a_gap(
     services: Services, config: PostgresConfig, database: Database, marked: Mark
 ) -> None:

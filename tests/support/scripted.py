@@ -40,7 +40,7 @@ class Scripted:
     def open(self, mark: Mark | None, aside: Collection[str] = ()) -> Iterator[ScriptedSource]:
         """Open behind a mark, without the tables that are set aside."""
         self.opened.append(mark)
-        yield ScriptedSource(self, mark.at[STREAM] if mark else -1, aside=aside)
+        yield ScriptedSource(self, mark.at.get(STREAM, -1) if mark else -1, aside=aside)
 
     def mark(self, tx: Tx) -> Mark:
         """The mark behind a transaction."""

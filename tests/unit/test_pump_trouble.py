@@ -6,15 +6,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from engine.envelope import Record
 from engine.errors import (
     CaptureFenced,
     GapSuspected,
+    Missing,
     RegistryUnreachable,
     SourceRefused,
     SourceUnreachable,
     TopicUnreachable,
 )
-from engine.pump import run
+from engine.marks import Found
+from engine.pump import lost, run
 from engine.schema import Int64
 from engine.source import STREAM, Mark, Rows, TableGap
 from engine.supervise import Done, Parked
@@ -218,3 +223,47 @@ def test_a_gap_behind_the_newest_mark_stops_at_once() -> None:
     assert isinstance(end, Parked)
     assert isinstance(end.error, GapSuspected)
     assert bench.clock.waited == []
+
+
+def test_i7_a_capture_whose_marks_are_lost_is_no_first_start() -> None:
+    world = Scripted([tx(100, 1)])
+    bench = stopped_after(Bench(world.open), world)
+    run(bench.capture, bench.doors)
+    bench.topic.delete("ecluse.demo.marks")
+    end = run(bench.capture, bench.doors)
+    assert isinstance(end, Parked)
+    assert isinstance(end.error, GapSuspected)
+    assert end.error.hint == "ecluse resolve shop --accept-gap"
+    assert world.opened == [None]
+    assert marks(bench).find("shop") == Found(None, 0)  # a second try is refused as well
+
+
+def test_a_first_start_that_ended_before_its_first_mark_is_one_still() -> None:
+    world = Scripted([tx(100, 1), tx(200, 2)])
+    bench = Bench(world.open, {"public.parcel": 1})
+
+    class Killed(BaseException):
+        pass
+
+    def at(point: str) -> None:
+        if point == "capture.after-flush":
+            raise Killed
+
+    bench.at = at
+    with pytest.raises(Killed):
+        run(bench.capture, bench.doors)
+    assert bench.positions()
+    stopped_after(bench, world)
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert world.opened == [None, None]
+
+
+def test_the_newest_era_and_writer_are_read_from_the_topics() -> None:
+    world = Scripted([tx(n * 100, n) for n in range(1, 9)], era=3)
+    bench = stopped_after(Bench(world.open), world)
+    run(bench.capture, bench.doors)
+    bench.topic.send("shop.public.parcel", 0, [Record(key=None, value=b"nobody's")])
+    bench.topic.flush()
+    assert lost.newest(bench.topic, bench.registry, bench.capture) == (3, 1)
+    with pytest.raises(Missing):
+        lost.newest(MemoryTopic(), bench.registry, bench.capture)
