@@ -2,8 +2,9 @@
 
 Rule: a mark's key is (capture, epoch), so a writer that was replaced can only overwrite its own; the mark
 of the highest epoch rules. A new writer takes the highest epoch + 1 once the source is its own, and has a
-copy of the mark that it starts from acknowledged under it before the first row. A gap in one table is a
-record beside the marks, open until a person accepts it. This room does not know what ``resume`` says.
+copy of the mark that it starts from acknowledged under it before the first row; what writers long gone left
+then ends. A gap in one table is a record beside the marks, open until a person accepts it. This room does not
+know what ``resume`` says.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from engine.errors import CaptureFenced, Missing, SourceUnreachable
 from engine.names import marks_topic
 from engine.plan import TopicPlan
 from engine.source import Mark, TableGap
-from engine.topic import Topic, Waiting, silent
+from engine.topic import Ended, Topic, Waiting, silent
 
-_MARK_BYTES_MAX: Final = 4 << 20
+MARK_BYTES_MAX: Final = 4 << 20
+"""What the topic takes; whoever sends marks gives its producer as much."""
+
+_EPOCHS_KEPT: Final = 2  # the writer's own, and the one that it started from
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Marks:
 
     def prepare(self, replication: int) -> None:
         """Create the topic where it does not exist."""
-        plan = TopicPlan(self.name, 1, replication, -1, "backward", _MARK_BYTES_MAX)
+        plan = TopicPlan(self.name, 1, replication, -1, "backward", MARK_BYTES_MAX)
         for trouble in self.topic.prepare([plan], compacted=True).values():
             raise trouble
 
@@ -113,7 +117,18 @@ class Marks:
         epoch = newest.epoch + 1
         self.send(capture, epoch, newest.mark)
         self.topic.flush(waiting)
+        self._forget(capture, epoch - _EPOCHS_KEPT)
         return epoch
+
+    def _forget(self, capture: str, epoch: int) -> None:
+        """End the marks of writers up to an epoch: they rule nothing, and each start would leave one more."""
+        old = [
+            key
+            for key, _ in self._records()
+            if key["capture"] == capture and key.get("epoch", epoch + 1) <= epoch
+        ]
+        if old:
+            self.topic.send(self.name, 0, [Ended(key=_json(key), value=None) for key in old])
 
     def send(self, capture: str, epoch: int, mark: Mark | None) -> None:
         """Send a mark; it counts once the topic is flushed."""
@@ -210,6 +225,8 @@ class Marks:
             for stored in self.topic.read(self.name, 0, max(first, self._next), stop):
                 if stored.key is not None and stored.value is not None:
                     self._newest[stored.key] = stored.value
+                elif stored.key is not None:
+                    self._newest.pop(stored.key, None)
         self._next = stop
         return ((json.loads(key), json.loads(value)) for key, value in self._newest.items())
 

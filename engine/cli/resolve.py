@@ -20,7 +20,7 @@ from engine.cli import compose, places, show
 from engine.cli.compose import Call
 from engine.cli.doors import iso_now
 from engine.errors import Missing, SlotBusy, TemplateInvalid
-from engine.marks import Marks
+from engine.marks import MARK_BYTES_MAX, Marks
 from engine.plan import CapturePlan, ProjectPlan
 from engine.registry import HttpRegistry, Registry
 from engine.source import Mark
@@ -130,7 +130,7 @@ def _registry(call: Call, plan: ProjectPlan) -> Registry:
 
 @contextmanager
 def _marks(call: Call, plan: ProjectPlan) -> Iterator[Marks]:
-    topic = KafkaTopic(places.find(call, plan).kafka)
+    topic = KafkaTopic(places.find(call, plan).kafka, row_bytes_max=MARK_BYTES_MAX)
     try:
         yield Marks(topic, plan.name, iso_now)
     finally:

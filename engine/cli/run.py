@@ -22,6 +22,7 @@ from engine import plugins
 from engine.cli import compose, places, telling
 from engine.cli.compose import Call
 from engine.errors import CODES, GapSuspected, Missing, SlotLost, SlotMissing, SourceUnready
+from engine.marks import MARK_BYTES_MAX
 from engine.plan import CapturePlan, ProjectPlan
 from engine.source import AnyConnector, Finding, Mark, Source, TableSpec
 from engine.supervise import Clock, Parked, Policy
@@ -107,7 +108,7 @@ def run_capture(call: Call, name: str, *, at: At = no_point, metrics_port: int =
     if metrics_port:
         metrics.serve(metrics_port, numbers)
     opening = Opening(call, wanted, plugins.load()[wanted.connector], log)
-    row_bytes_max = max(topic.row_bytes_max for topic in wanted.topics.values())
+    row_bytes_max = max(MARK_BYTES_MAX, *(topic.row_bytes_max for topic in wanted.topics.values()))
     with told_to_stop() as stop:
         doors = pump.Doors(
             project=plan.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from engine.envelope import Record
 from engine.errors import EcluseError
@@ -16,6 +16,17 @@ Waiting = Callable[[], None]
 
 def silent() -> None:
     """Nothing to keep alive."""
+
+
+class Ended(TypedDict):
+    """A record that ends its key on a compacted topic."""
+
+    key: bytes
+    value: None
+
+
+Sent = list[Record] | list[Ended]
+"""What a topic takes at once, for one partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class Topic(Protocol):
         """
         ...
 
-    def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
+    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
         """Take records for one partition, in their order; waits while the queue is full."""
         ...
 
@@ -60,7 +71,11 @@ class Topic(Protocol):
         ...
 
     def read(self, name: str, partition: int, start: int, stop: int) -> Iterator[Stored]:
-        """The records from offset ``start`` up to ``stop``, as far as they are there."""
+        """The records from offset ``start`` up to ``stop``, which is none beyond the end that was told.
+
+        Records may be missing where compaction or retention took them; a log that stays shorter than
+        ``stop`` is TopicUnreachable.
+        """
         ...
 
     def close(self) -> None:

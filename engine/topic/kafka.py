@@ -16,11 +16,10 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from engine.envelope import Record
 from engine.errors import EcluseError, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
 from engine.topic.admin import REFUSALS, SLACK_BYTES, Admin, quiet
-from engine.topic.door import Stored, Waiting, silent
+from engine.topic.door import Sent, Stored, Waiting, silent
 
 _SLICE_S: Final = 0.25
 _RECORD_BYTES_MIN: Final = 160  # the client's own bookkeeping per message: bounds their number
@@ -78,7 +77,7 @@ class KafkaTopic:
 
     # sending
 
-    def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
+    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
         """Hand records to the producer; waits while its queue is full."""
         producer = self._producer or self._open()
         taken = self._served(producer.produce_batch, name, records, partition=partition)

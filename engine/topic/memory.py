@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from engine.envelope import Record
 from engine.errors import EcluseError, TopicMismatch, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
-from engine.topic.door import Stored, Waiting, silent
+from engine.topic.door import Ended, Sent, Stored, Waiting, silent
 
 
 @dataclass
@@ -28,7 +28,7 @@ class MemoryTopic:
 
     clock_ms: Callable[[], int] = lambda: 0
     _logs: dict[str, _Log] = field(default_factory=dict)
-    _sent: list[tuple[str, int, Record]] = field(default_factory=list)
+    _sent: list[tuple[str, int, Record | Ended]] = field(default_factory=list)
 
     def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, EcluseError]:
         """Create what does not exist."""
@@ -42,7 +42,7 @@ class MemoryTopic:
                 )
         return troubled
 
-    def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
+    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
         """Keep the records aside."""
         del waiting
         self._sent += [(name, partition, record) for record in records]
@@ -55,9 +55,10 @@ class MemoryTopic:
             log = self._logs.get(name)
             if log is None or partition >= len(log.partitions):
                 raise TopicUnreachable(f"topic {name} has no partition {partition}")
-            if len(record["value"]) > log.plan.row_bytes_max:
+            size = len(record["value"] or b"")
+            if size > log.plan.row_bytes_max:
                 raise TopicRefused(
-                    f"a record of {len(record['value'])} bytes is too large for {name}",
+                    f"a record of {size} bytes is too large for {name}",
                     where=f"{name}/{partition}",
                 )
             records = log.partitions[partition]

@@ -11,7 +11,9 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from engine.envelope import Record
 from engine.errors import TopicRefused, TopicUnreachable
+from engine.marks import MARK_BYTES_MAX, Marks
 from engine.plan import TopicPlan
+from engine.source import Mark
 from engine.topic import KafkaTopic
 from tests.support.services import Services
 from tests.support.waits import wait_until
@@ -88,6 +90,17 @@ def test_a_broker_that_stays_away_is_an_error_within_the_time_given(services: Se
     finally:
         services.restart("kafka")
         topic.close()
+
+
+def test_a_mark_as_large_as_may_be_is_taken_and_comes_back(services: Services, prefix: str) -> None:
+    topic = KafkaTopic({"bootstrap.servers": services.kafka}, row_bytes_max=MARK_BYTES_MAX)
+    marks = Marks(topic, prefix, lambda: "now")
+    marks.prepare(1)
+    large = Mark({"stream": 1}, os.urandom(MARK_BYTES_MAX // 3).hex().encode(), 0, 0)
+    marks.send("shop", 1, large)
+    topic.flush()
+    assert marks.find("shop").mark == large
+    topic.close()
 
 
 def test_a_queue_that_is_full_makes_the_sender_wait_and_loses_nothing(

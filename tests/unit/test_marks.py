@@ -124,6 +124,27 @@ def test_marks_of_a_topic_that_was_made_again_are_the_new_ones() -> None:
     assert reader.find("shop").mark == mark(7)
 
 
+def test_the_marks_of_writers_long_gone_are_thrown_away() -> None:
+    topic = MemoryTopic()
+    for n in range(1, 30):
+        writer = marks(topic)
+        assert writer.take("shop", writer.find("shop")) == n
+        writer.send("shop", n, mark(n))
+        writer.send("depot", n, mark(n))
+        writer.topic.flush()
+    reader = marks(topic)
+    assert reader.find("shop").mark == mark(29)
+    kept = [stored for stored in newest(topic) if b"shop" in stored]
+    assert kept == [b'{"capture":"shop","epoch":28}', b'{"capture":"shop","epoch":29}']
+    assert len(newest(topic)) == len(kept) + 29  # nobody took the other capture: its marks stay
+
+
+def newest(topic: MemoryTopic) -> list[bytes]:
+    """The keys that compaction would keep."""
+    values = {s.key: s.value for s in topic.read("ecluse.demo.marks", 0, 0, 10_000)}
+    return sorted(key for key, value in values.items() if key is not None and value is not None)
+
+
 def test_a_gap_is_told_once_and_accepted_by_a_person() -> None:
     writer = marks(MemoryTopic())
     assert writer.open_gap("shop", GAP) is not None

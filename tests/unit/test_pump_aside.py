@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.envelope import Record
 from engine.errors import TopicRefused
 from engine.plan import TopicPlan
 from engine.pump import run
 from engine.schema import Int64, String
 from engine.source import STREAM
 from engine.supervise import Done, Parked
-from engine.topic import MemoryTopic, Waiting, silent
+from engine.topic import MemoryTopic, Sent, Waiting, silent
 from tests.support.cells import column, field, relation
 from tests.support.memory import Bench
 from tests.support.pumped import marks, stopped_after, tx
@@ -126,7 +125,7 @@ class Deleted(MemoryTopic):
         super().__init__()
         self.name, self.done = name, False
 
-    def send(self, name: str, partition: int, records: list[Record], waiting: Waiting = silent) -> None:
+    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
         if not self.done and self.offsets([self.name]).get(self.name, {0: (0, 0)})[0][1]:
             self.done = True
             self.delete(self.name)
