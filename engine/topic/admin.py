@@ -7,7 +7,7 @@ answer and never an error; a broker that does not answer is TopicUnreachable.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -47,6 +47,15 @@ REFUSALS: Final = frozenset(
     }
 )
 """What a person must mend; everything else may pass."""
+
+_COMING: Final = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""What the brokers say of a partition that was made a moment ago."""
 
 _CALL_S: Final = 15.0
 _LOOK_S: Final = 0.1
@@ -94,9 +103,7 @@ class Admin:
     def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
         """Earliest offset, and the one after the last, of every partition of the topics that exist."""
         there = self._describe(names)
-        at = [TopicPartition(n, p.id) for n, d in there.items() for p in d.partitions]
-        if not at:
-            return {}
+        at = _partitions(there)
         ends = [self._ends(at, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest())]
         first, last = ({(tp.topic, tp.partition): r.offset for tp, r in end.items()} for end in ends)
         found: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in there}
@@ -133,8 +140,14 @@ class Admin:
         """Let the client go."""
         self._client = None
 
-    def _ends(self, at: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Any, Any]:
-        return self._call(lambda c: c.list_offsets(dict.fromkeys(at, spec), request_timeout=_CALL_S))
+    def _ends(
+        self, at: Sequence[TopicPartition], spec: OffsetSpec, missing: Collection[int] = ()
+    ) -> dict[Any, Any]:
+        if not at:
+            return {}
+        return self._call(
+            lambda c: c.list_offsets(dict.fromkeys(at, spec), request_timeout=_CALL_S), missing=missing
+        )
 
     def _describe(
         self, names: Sequence[str], troubled: dict[str, EcluseError] | None = None
@@ -144,7 +157,7 @@ class Admin:
         found = self._call(
             # two flows may land one topic, and the client refuses a name that stands twice
             lambda c: c.describe_topics(TopicCollection(list(dict.fromkeys(names))), request_timeout=_CALL_S),
-            missing=KafkaError.UNKNOWN_TOPIC_OR_PART,
+            missing=(KafkaError.UNKNOWN_TOPIC_OR_PART,),
             troubled=troubled,
         )
         return {name: found[name] for name in names if name in found}
@@ -165,14 +178,17 @@ class Admin:
         ]
         self._call(
             lambda c: c.create_topics(topics, operation_timeout=_CALL_S, request_timeout=_CALL_S),
-            missing=KafkaError.TOPIC_ALREADY_EXISTS,  # another capture was faster
+            missing=(KafkaError.TOPIC_ALREADY_EXISTS,),  # another capture was faster
             troubled=troubled,
         )
 
     def _appeared(self, names: Sequence[str]) -> None:
-        """Wait until new topics are known to the broker that answers us: creation returns before that."""
+        """Wait until new topics are known and every partition has a leader: creation returns before that."""
         for _ in range(int(_CALL_S / _LOOK_S)):
-            if len(self._describe(names)) == len(names):
+            at = _partitions(there := self._describe(names))
+            if len(there) == len(names) and len(self._ends(at, OffsetSpec.latest(), missing=_COMING)) == len(
+                at
+            ):
                 return
             self._client.poll(_LOOK_S)
         raise TopicUnreachable(f"topics do not appear: {', '.join(names)}")
@@ -186,7 +202,7 @@ class Admin:
             return
         found = self._call(
             lambda c: c.describe_configs(list(resources), request_timeout=_CALL_S),
-            missing=KafkaError.UNKNOWN_TOPIC_OR_PART,  # deleted just now: its first record tells
+            missing=(KafkaError.UNKNOWN_TOPIC_OR_PART,),  # deleted just now: its first record tells
             troubled=troubled,
         )
         for resource, entries in found.items():
@@ -204,10 +220,10 @@ class Admin:
     def _call(
         self,
         ask: Callable[[Any], Mapping[Any, Future[Any]]],
-        missing: int | None = None,
+        missing: Collection[int] = (),
         troubled: dict[str, EcluseError] | None = None,
     ) -> dict[Any, Any]:
-        """The answers of one request; those with the code ``missing`` are left out.
+        """The answers of one request; those with a code of ``missing`` are left out.
 
         A refusal that concerns one topic goes to ``troubled``, where that is given, and is raised elsewhere.
         """
@@ -220,10 +236,10 @@ class Admin:
                     answers[key] = future.result(timeout=2 * _CALL_S)
                 except KafkaException as error:
                     code = error.args[0].code()
-                    if troubled is not None and code in REFUSALS - {missing}:
+                    if troubled is not None and code in REFUSALS.difference(missing):
                         name = str(getattr(key, "name", key))
                         troubled[name] = translated(error.args[0], name)
-                    elif code != missing:
+                    elif code not in missing:
                         raise
         except KafkaException as error:
             raise translated(error.args[0], self._options.get("bootstrap.servers", "")) from error
@@ -231,6 +247,10 @@ class Admin:
             where = self._options.get("bootstrap.servers", "")
             raise TopicUnreachable(str(error) or "no answer in time", where=where) from error
         return answers
+
+
+def _partitions(there: Mapping[str, Any]) -> list[TopicPartition]:
+    return [TopicPartition(n, p.id) for n, d in there.items() for p in d.partitions]
 
 
 def settings(plan: TopicPlan, *, compacted: bool) -> dict[str, str]:

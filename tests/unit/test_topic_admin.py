@@ -1,0 +1,69 @@
+"""What the administrative side waits for, with a cluster that comes up step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from engine.plan import TopicPlan
+from engine.topic.admin import Admin
+
+
+def done(value: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    if isinstance(value, int):
+        future.set_exception(KafkaException(KafkaError(value)))
+    else:
+        future.set_result(value)
+    return future
+
+
+@dataclass
+class Cluster:
+    """A client's view: ``leaders`` gives one answer per look, and the last one from then on."""
+
+    leaders: list[int | None]
+    topics: dict[str, int] = field(default_factory=dict)
+    looks: int = 0
+
+    def describe_topics(self, names: Any, **_: Any) -> Mapping[str, Future[Any]]:
+        def described(name: str) -> Any:
+            parts = self.topics.get(name)
+            if parts is None:
+                return KafkaError.UNKNOWN_TOPIC_OR_PART
+            return SimpleNamespace(partitions=[SimpleNamespace(id=n) for n in range(parts)])
+
+        return {name: done(described(name)) for name in names.topic_names}
+
+    def create_topics(self, topics: Iterable[Any], **_: Any) -> Mapping[str, Future[Any]]:
+        self.topics |= {topic.topic: topic.num_partitions for topic in topics}
+        return {name: done(None) for name in self.topics}
+
+    def list_offsets(self, at: Mapping[Any, Any], **_: Any) -> Mapping[Any, Future[Any]]:
+        self.looks += 1
+        code = self.leaders.pop(0) if len(self.leaders) > 1 else self.leaders[0]
+        return {tp: done(SimpleNamespace(offset=0) if code is None else code) for tp in at}
+
+    def poll(self, _: float) -> None:
+        """Nothing to serve."""
+
+
+def test_a_new_topic_is_there_once_every_partition_has_a_leader() -> None:
+    cluster = Cluster(
+        [
+            KafkaError.LEADER_NOT_AVAILABLE,
+            KafkaError.NOT_LEADER_FOR_PARTITION,
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+            None,
+        ]
+    )
+    admin = Admin({})
+    admin._client = cluster  # noqa: SLF001 - a cluster of the test's own
+    assert admin.prepare([TopicPlan("t", 3, 1, 1000, "backward", 1000)]) == {}
+    assert cluster.looks == 4
+    assert admin.offsets(["t"]) == {"t": dict.fromkeys(range(3), (0, 0))}
