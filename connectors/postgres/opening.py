@@ -102,7 +102,8 @@ def _fresh(start: _Start, era: int) -> Resume:
     late = publication.ensure_published(start.lines.side, config, start.tables, now)
     if late:
         raise SourceUnreachable(
-            f"an open transaction holds {', '.join(f'{spec.schema}.{spec.table}' for spec in late)}",
+            f"{', '.join(f'{spec.schema}.{spec.table}' for spec in late)} cannot join the publication now:"
+            " held by an open transaction, or gone",
             where=config.where,
             hint=session.WHO_WRITES,
         )
@@ -123,7 +124,7 @@ def _fresh(start: _Start, era: int) -> Resume:
 def _slot_start(start: _Start) -> int:
     """Where the slot starts: the one that is there, when it is fit, or a new one."""
     if start.slot is None:
-        return publication.create_slot(start.lines.walsender, start.config)
+        return publication.create_slot(start.lines, start.config)
     for trouble in gap.of_slot(start.config, start.slot):
         raise trouble.kind(trouble.what, where=start.config.where, hint=trouble.fix)
     return start.slot.confirmed

@@ -8,18 +8,31 @@ the role may not do is asked of a person, with the exact SQL.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
-from psycopg import errors, sql
+from psycopg import Error, errors, sql
 
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.facts import Prints
-from connectors.postgres.session import Connection, command, translated
+from connectors.postgres.session import LOCK_TIMEOUT_S, Connection, Lines, command, translated
 from connectors.postgres.wire import lsn
-from engine.errors import SourceUnready
+from engine.errors import SourceUnreachable, SourceUnready
 from engine.source import TableSpec
 
 _JOIN_TIMEOUT_S: Final = 2  # whoever waits for a lock lets the application's next writers wait behind it
+SLOT_TIMEOUT_S: Final = 25  # a slot waits for every open writer, and holds up nobody meanwhile
+
+# Why a table cannot join now: a writer holds it, or it has gone or changed since it was looked at.
+_NOT_NOW: Final = (
+    errors.LockNotAvailable,
+    errors.DeadlockDetected,
+    errors.UndefinedTable,
+    errors.InvalidSchemaName,
+    errors.InsufficientPrivilege,
+    errors.WrongObjectType,
+    errors.InvalidParameterValue,
+)
 
 
 def identifier(*parts: str) -> str:
@@ -54,51 +67,95 @@ def joining(config: PostgresConfig, tables: Sequence[TableSpec], *, create: bool
 def ensure_published(
     side: Connection, config: PostgresConfig, tables: Sequence[TableSpec], now: Prints
 ) -> list[TableSpec]:
-    """Bring every table into the publication; gives those that are late, because a writer holds them.
+    """Bring every table into the publication; gives those that are late: they can join at another time only.
 
     A publication is made with all its tables or not at all. Later each table joins by itself, so that an
-    open transaction on one holds up neither the application on the others nor their flows (I9).
+    open transaction on one, or one that was dropped, holds up neither the application on the others nor
+    their flows (I9).
     """
     missing = [spec for spec in tables if f"{spec.schema}.{spec.table}" not in now.tables]
     if not missing:
         return []
     if now.publication is None:
-        _join(side, config, joining(config, missing, create=True))
+        _create(side, config, missing)
         return []
     late = []
     for spec in {(spec.schema, spec.table): spec for spec in missing}.values():
         try:
-            _join(side, config, joining(config, [spec], create=False))
-        except errors.LockNotAvailable:
+            _run(side, joining(config, [spec], create=False))
+        except _NOT_NOW:
             late.append(spec)
+        except errors.DuplicateObject:
+            continue  # a person was faster
     return late
 
 
-def _join(side: Connection, config: PostgresConfig, statements: Sequence[str]) -> None:
+def _create(side: Connection, config: PostgresConfig, tables: Sequence[TableSpec]) -> None:
+    statements = joining(config, tables, create=True)
     try:
-        for statement in statements:
-            side.execute(statement)
+        _run(side, statements)
     except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.WrongObjectType) as error:
-        said = error.diag.message_primary or ""
-        side.execute("ROLLBACK")
         raise SourceUnready(
-            f"user {config.user} may not publish the tables: {said}",
+            f"user {config.user} may not publish the tables: {error.diag.message_primary or ''}",
             where=config.where,
             hint="let the owner of the tables run:\n" + "\n".join(f"{s};" for s in statements),
         ) from None
-    except errors.LockNotAvailable:
-        side.execute("ROLLBACK")
+
+
+def _run(side: Connection, statements: Sequence[str]) -> None:
+    """One transaction, which an error leaves no trace of."""
+    try:
+        for statement in statements:
+            side.execute(statement)
+    except Error:
+        with suppress(Error):
+            side.execute("ROLLBACK")
         raise
 
 
-def create_slot(walsender: Connection, config: PostgresConfig) -> int:
-    """Create the slot; gives its consistent point: what commits from there on is delivered."""
+def create_slot(lines: Lines, config: PostgresConfig) -> int:
+    """Create the slot; gives its consistent point: what commits from there on is delivered.
+
+    The server waits for every open writer of the whole cluster; lock_timeout is all that bounds this.
+    """
+    pgconn = lines.walsender.pgconn
+    name = identifier(config.slot)
     with translated(config):
-        rows = command(
-            walsender.pgconn,
-            f"CREATE_REPLICATION_SLOT {identifier(config.slot)} LOGICAL pgoutput NOEXPORT_SNAPSHOT",
-        )
+        command(pgconn, f"SET lock_timeout = '{SLOT_TIMEOUT_S}s'")
+        try:
+            rows = command(pgconn, f"CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+        except errors.LockNotAvailable:
+            raise _held_up(lines.side, config) from None
+        command(pgconn, f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
     return lsn(str(rows[0][1]))
+
+
+# From the locks, which everybody may see; of others' sessions a careful role sees the number only.
+_WRITERS: Final = """
+select l.pid, max(extract(epoch from now() - a.xact_start))::int
+from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+where l.locktype = 'transactionid' and l.granted and l.mode = 'ExclusiveLock'
+  and l.pid is distinct from pg_catalog.pg_backend_pid()
+group by 1 order by 2 desc nulls last limit 5
+"""
+
+
+def _held_up(side: Connection, config: PostgresConfig) -> SourceUnreachable:
+    """Why the slot could not be made: who writes, and how long already."""
+    writers = side.execute(_WRITERS).fetchall()
+    said = [
+        ("a prepared transaction" if pid is None else f"process {pid}")
+        + ("" if age_s is None else f" (for {age_s} s)")
+        for pid, age_s in writers
+    ]
+    ends = [
+        f"SELECT pg_terminate_backend({pid}); ends process {pid}" for pid, _ in writers if pid is not None
+    ]
+    return SourceUnreachable(
+        f"slot {config.slot} waited {SLOT_TIMEOUT_S} s for open writers: {', '.join(said) or 'none by now'}",
+        where=config.where,
+        hint="\n".join(["wait: it is tried again by itself", *ends]),
+    )
 
 
 def advance_slot(side: Connection, config: PostgresConfig) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from connectors.postgres import CONNECTOR, resume
+from connectors.postgres import CONNECTOR, publication, resume, session
 from connectors.postgres.config import PostgresConfig
 from engine.errors import (
     Act,
@@ -14,6 +15,7 @@ from engine.errors import (
     SlotBusy,
     SlotMissing,
     SourceRefused,
+    SourceUnreachable,
 )
 from engine.source import STREAM, Mark
 from tests.support.postgres_source import (
@@ -110,6 +112,72 @@ def test_a_table_that_a_writer_holds_joins_later_and_the_others_go_on(
             came = read(source, rows(1))
     assert came.rows() == [("c", None, ("5",))]
     assert came.gaps == []
+
+
+def test_i9_a_late_table_that_is_dropped_meanwhile_is_left_out_and_the_others_go_on(
+    config: PostgresConfig, database: Database, marked: Mark
+) -> None:
+    fast = config.model_copy(update={"heartbeat_s": 0.2})
+    database.run("create table v (id int primary key)")
+    with database.connect() as writer:
+        writer.execute("begin")
+        writer.execute("insert into v values (1)")
+        with opened(fast, specs("t", "u", "v"), marked) as source:
+            writer.execute("drop table v")
+            writer.execute("commit")
+            came = read(source, lambda came: len(came.marks) > 4)  # it is looked for with every heartbeat
+            database.run("insert into t values (2)")
+            assert read(source, rows(1)).rows() == [("c", None, ("2",))]
+    database.run("create table v (id int primary key)")
+    with opened(config, specs("t", "u", "v"), came.marks[-1]) as source:
+        database.run("insert into v values (5)")
+        assert read(source, rows(2)).rows("v") == [("c", None, ("5",))]
+
+
+def test_a_first_start_waits_for_a_long_writer_longer_than_for_a_lock(
+    config: PostgresConfig, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = tuple("SET lock_timeout = '1s'" if "lock_timeout" in s else s for s in session.SETTINGS)
+    monkeypatch.setattr(session, "SETTINGS", short)
+    database.run("create table t (id int primary key)", "create table w (id int)")
+    with database.connect() as writer, database.connect() as looker, ThreadPoolExecutor(1) as thread:
+        writer.execute("begin")
+        writer.execute("insert into w values (1)")
+
+        def start() -> int:
+            with opened(config, specs("t")) as source:
+                return len(read(source, lambda came: came.marks).marks)
+
+        def waits() -> bool:
+            found = looker.execute(
+                "select 1 from pg_locks where not granted and locktype = 'transactionid'"
+                " and clock_timestamp() - waitstart > '1500 ms'"
+            )
+            return bool(found.fetchall())
+
+        started = thread.submit(start)
+        wait_until(lambda: waits() or started.done(), "the start waits for the writer", limit_s=30)
+        writer.execute("commit")
+        assert started.result() > 0
+
+
+def test_a_writer_in_the_way_of_a_first_start_is_named(
+    config: PostgresConfig, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "SLOT_TIMEOUT_S", 1)
+    database.run("create table t (id int primary key)", "create table w (id int)")
+    with database.connect() as writer:
+        writer.execute("begin")
+        writer.execute("insert into w values (1)")
+        error = refused(config, SourceUnreachable, None, "t")
+        pid = str(writer.info.backend_pid)
+        assert pid in error.what
+        assert f"pg_terminate_backend({pid})" in error.hint
+        assert error.act is Act.RETRY
+        writer.execute("rollback")
+    with opened(config, specs("t")) as source:
+        database.run("insert into t values (1)")
+        assert read(source, rows(1)).rows() == [("c", None, ("1",))]
 
 
 def test_a_table_that_no_flow_wanted_for_a_while_comes_back_with_a_gap(
