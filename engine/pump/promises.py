@@ -35,10 +35,12 @@ class Promises:
         self._since = 0.0
         self._rows = 0
         self._over = False
+        self._late = self._was_late = False
         self._strands: dict[str, _Strand] = {}
 
     def reading(self, now: float) -> None:
         """A read begins."""
+        self._was_late, self._late = self._late, False
         self._since, self._rows, self._over = now, 0, False
 
     def came(self, now: float) -> None:
@@ -48,9 +50,14 @@ class Promises:
         self.ended(now)
 
     def ended(self, now: float) -> None:
-        """Something came, or the read ended: in the time that it was given."""
+        """Something came, or the read ended: in the time that it was given.
+
+        One read is no fault of the source: a machine that sleeps, or a process that is stopped, is silent too.
+        """
         if now - self._since > self._silence_s:
-            self._broken(f"nothing came and nothing was said for {now - self._since:.0f} s")
+            if self._was_late:
+                self._broken(f"nothing came for {now - self._since:.0f} s, nor in time in the read before")
+            self._late = True
 
     def asked(self, now: float) -> None:
         """The source is asked for more: what we took for ourselves is not its silence."""

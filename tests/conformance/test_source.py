@@ -50,7 +50,7 @@ def test_the_pump_catches(liar: type[ScriptedSource]) -> None:
     bench.clock.tick = 0.0
     look = bench.clock.clock()
     clock = type(look)(world.now, look.wall, look.wait, look.stopped)
-    bench.at = lambda point: bench.clock.stop.set() if "after-read" in point and world.now() > 1100 else None
+    bench.at = lambda point: bench.clock.stop.set() if "after-read" in point and world.now() > 1200 else None
     end = run(bench.capture, bench.doors_with(clock))
     assert isinstance(end, Parked)
     assert isinstance(end.error, ContractBroken)

@@ -11,6 +11,7 @@ import pytest
 from engine.envelope import Record
 from engine.errors import (
     CaptureFenced,
+    ContractBroken,
     GapSuspected,
     Missing,
     RegistryUnreachable,
@@ -267,3 +268,31 @@ def test_the_newest_era_and_writer_are_read_from_the_topics() -> None:
     assert lost.newest(bench.topic, bench.registry, bench.capture) == (3, 1)
     with pytest.raises(Missing):
         lost.newest(MemoryTopic(), bench.registry, bench.capture)
+
+
+def test_a_process_that_was_paused_while_it_read_goes_on_and_a_source_that_is_silent_each_time_does_not() -> (
+    None
+):
+    world = Scripted([tx(100, 1), tx(200, 2)])
+    bench = stopped_after(Bench(world.open, {"public.parcel": 1}), world)
+    pauses = [3600.0, 0.0]
+
+    class Paused(ScriptedSource):
+        def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
+            bench.clock.now += pauses.pop(0) if len(pauses) > 1 else pauses[0]
+            if self.step or pauses[0] == 0:
+                yield from super().read(limit=limit, wait_s=wait_s)
+
+    @contextmanager
+    def open_(*_: object) -> Iterator[Any]:
+        yield Paused(world, -1)
+
+    bench.open = open_
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert bench.positions() == [(100, 0), (200, 0)]
+    pauses[:] = [61.0]
+    bench.clock.stop.clear()
+    bench.at = lambda _: None
+    end = run(bench.capture, bench.doors)
+    assert isinstance(end, Parked)
+    assert isinstance(end.error, ContractBroken)
