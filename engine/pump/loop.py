@@ -14,6 +14,7 @@ from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan
 from engine.pump import lost
 from engine.pump.aside import Aside
+from engine.pump.patience import patiently
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
 from engine.registry import Registry
@@ -153,7 +154,7 @@ class _Pump:
     ) -> None:
         self._capture, self._doors, self._topic, self._marks = capture, doors, topic, marks
         self._writer, self._source, self._progress, self._found = writer, source, progress, found
-        self._routes = Routes(capture, doors.project, doors.registry, writer)
+        self._routes = Routes(capture, doors.project, doors.registry, writer, self._keep_alive)
         self._promises = Promises(capture.name, _READ_ROWS, _WAIT_S)
         self._now = doors.clock.monotonic
         self._seen: Mark | None = None  # the newest mark that came
@@ -291,7 +292,7 @@ class _Pump:
         now = self._now()
         if now >= self._fence_at:
             self._fence_at = now + _FENCE_S
-            self._marks.keep(self._capture.name, self._writer)
+            patiently(lambda: self._marks.keep(self._capture.name, self._writer), self._keep_alive)
 
     # what goes on meanwhile
 

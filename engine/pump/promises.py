@@ -52,7 +52,7 @@ class Promises:
     def ended(self, now: float) -> None:
         """Something came, or the read ended: in the time that it was given.
 
-        One read is no fault of the source: a machine that sleeps, or a process that is stopped, is silent too.
+        Once is no fault of the source: a machine that sleeps, or a process that is stopped, is silent too.
         """
         if now - self._since > self._silence_s:
             if self._was_late:

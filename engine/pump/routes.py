@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from engine.envelope import Address, Encoder, Record, key_schema, value_schema
 from engine.errors import ContractBroken
 from engine.plan import CapturePlan, TopicPlan
-from engine.registry import Registry
+from engine.pump.patience import patiently
+from engine.registry import Part, Registry
 from engine.schema import Relation
 from engine.source import Rows
+from engine.topic import Waiting
 
 
 @dataclass(slots=True)
@@ -66,11 +69,14 @@ class Route:
 class Routes:
     """The routes of one capture under one writer."""
 
-    def __init__(self, capture: CapturePlan, project: str, registry: Registry, writer: int) -> None:
+    def __init__(
+        self, capture: CapturePlan, project: str, registry: Registry, writer: int, waiting: Waiting
+    ) -> None:
         self._capture = capture
         self._project = project
         self._registry = registry
         self._writer = writer
+        self._waiting = waiting
         self._by_relation: dict[int, Route] = {}
         self._by_table: dict[str, Route] = {}
 
@@ -102,8 +108,8 @@ class Routes:
 
     def _encoder(self, relation: Relation, plan: TopicPlan) -> Encoder:
         key = key_schema(relation, plan.name)
-        value_id = self._registry.register(plan.name, "value", value_schema(relation, plan.name)).id
-        key_id = None if key is None else self._registry.register(plan.name, "key", key).id
+        value_id = self._registered(plan.name, "value", value_schema(relation, plan.name))
+        key_id = None if key is None else self._registered(plan.name, "key", key)
         address = Address(
             topic=plan.name,
             partitions=plan.partitions,
@@ -114,3 +120,6 @@ class Routes:
             writer=self._writer,
         )
         return Encoder(relation, address, key_id=key_id, value_id=value_id)
+
+    def _registered(self, topic: str, part: Part, schema: dict[str, Any]) -> int:
+        return patiently(lambda: self._registry.register(topic, part, schema), self._waiting).id

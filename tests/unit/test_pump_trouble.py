@@ -29,6 +29,7 @@ from tests.support.cells import column, field, relation
 from tests.support.memory import Bench
 from tests.support.pumped import PARCEL, marks, marks_of, stopped_after, tx
 from tests.support.scripted import Scripted, ScriptedSource, Tx
+from tests.support.waits import wait_until
 
 
 def test_a_writer_that_was_replaced_stops_and_cannot_touch_the_newer_mark() -> None:
@@ -296,3 +297,23 @@ def test_a_process_that_was_paused_while_it_read_goes_on_and_a_source_that_is_si
     end = run(bench.capture, bench.doors)
     assert isinstance(end, Parked)
     assert isinstance(end.error, ContractBroken)
+
+
+def test_the_source_is_kept_alive_while_the_registry_keeps_a_new_schema_waiting() -> None:
+    wider = relation(*PARCEL.columns, column("weight", Int64()))
+    row = [field(Int64(), 2), None, None]
+    world = Scripted([tx(100, 1), Tx(wider, [("u", None, row)], 200)])
+    bench = stopped_after(Bench(world.open), world)
+    bench.clock.tick = 3.0
+    register = bench.registry.register
+    first: list[Mark] = []
+
+    def slow(topic: str, part: Any, schema: Any) -> Any:
+        if world.confirmed and part == "value":
+            first[:] = world.confirmed[-1:]
+            wait_until(lambda: world.confirmed.count(first[0]) > 2, "the source hears of us", limit_s=20)
+        return register(topic, part, schema)
+
+    bench.registry.register = slow  # type: ignore[method-assign]
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert [m.at[STREAM] for m in first] == [100]
