@@ -116,3 +116,12 @@ def test_a_signal_asks_to_stop_and_the_second_one_ends_the_process() -> None:
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) != signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_i9_a_table_that_the_capture_leaves_out_is_not_opened() -> None:
+    world = World(unready("public.letter"))
+    with pytest.raises(SourceUnready, match=r"public\.letter: has no key"):
+        world.opening(Told())(None, {"public.parcel"}).__enter__()
+    world.findings = ()
+    with world.opening(Told())(None, {"public.parcel"}):
+        assert [[t.table for t in tables] for tables in world.opened] == [["letter"]]
