@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.services import Database, Services, running
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # Every JVM of a test lives for a minute or two: compiling for the long run costs more than it gives back.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+# A property is about values; how long a busy machine takes for one is none of its business.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -192,7 +192,7 @@ def changes(draw: st.DrawFn) -> tuple[Relation, list[tuple[str, Any, Any]]]:
     return rel, rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(changes(), st.sampled_from([1, 4]), st.integers(0, 1 << 17).map(lambda n: 2 * n))
 def test_every_record_is_what_fastavro_writes(
     change: tuple[Relation, list[tuple[str, Any, Any]]], partitions: int, first_minor: int

@@ -15,7 +15,7 @@ from tests.support.workload import COUNTERS, LISTS, Change, Mix, finals, history
 
 BUSY = Mix(width=3, lists=5, counters=4, move=0.15, truncate=0.03)
 SEEDS = st.integers(0, 10_000)
-A_FEW = settings(max_examples=40, deadline=None)
+A_FEW = settings(max_examples=40)
 
 
 def lists_of(seed: int, count: int = 60, mix: Mix = BUSY) -> list[Change]:

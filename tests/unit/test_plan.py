@@ -75,7 +75,7 @@ def shuffled(value: object, order: random.Random) -> object:
 
 
 @given(order=st.randoms(use_true_random=False), noise=st.dictionaries(st.sampled_from("abcdef"), st.text()))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_i6_the_order_of_keys_files_and_variables_changes_no_byte(
     tmp_path_factory: pytest.TempPathFactory, order: random.Random, noise: dict[str, str]
 ) -> None:

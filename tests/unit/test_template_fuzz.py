@@ -66,7 +66,7 @@ def outcome(folder: Any, files: dict[str, str]) -> None:
 
 
 @given(data=st.data(), name=st.sampled_from(sorted(FILES)), strange=STRANGE, key=st.text(max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_strange_value_or_key_anywhere_is_a_mistake_or_meant(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str, strange: Any, key: str
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_strange_value_or_key_anywhere_is_a_mistake_or_meant(
     name=st.sampled_from(sorted(FILES)),
     piece=st.text("\n :-{}[]'\"$#&*!|>%@a1é\t\\", max_size=4),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_torn_file_is_a_mistake_or_meant(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str, piece: str
 ) -> None:

@@ -109,7 +109,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=60).map("".join))
 @example('"\\U00110000"')
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_no_text_breaks_the_reader(text: str) -> None:
     mistakes = Mistakes()
     found = documents(text.encode(), "x.yaml", mistakes)
@@ -118,7 +118,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_bytes_break_the_reader(raw: bytes) -> None:
     mistakes = Mistakes()
     found = documents(raw, "x.yaml", mistakes)
