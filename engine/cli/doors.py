@@ -5,7 +5,7 @@ Rule: nothing is opened before it is asked for, and a part that does not run rai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,11 +13,22 @@ from engine import plugins
 from engine.cli import places
 from engine.cli.compose import Call
 from engine.errors import EcluseError
-from engine.marks import Marks
-from engine.plan import ProjectPlan
+from engine.marks import Gap, Marks
+from engine.plan import FlowPlan, ProjectPlan
 from engine.source import STREAM, Measure
 from engine.topic import KafkaTopic
-from engine.watch.observe import Bounds, Doors, MarkReading
+from engine.watch.observe import Bounds, Doors, MarkReading, OpenGap
+
+
+def first_gaps(gaps: Iterable[Gap], flows: Sequence[FlowPlan]) -> dict[str, Gap]:
+    """By flow, the first gap in its table that nobody has accepted."""
+    found: dict[str, Gap] = {}
+    for gap in gaps:
+        for flow in flows:
+            its = (flow.connection, f"{flow.table.schema}.{flow.table.table}")
+            if not gap.accepted and (gap.capture, gap.table) == its:
+                found[flow.name] = min(gap, found.get(flow.name, gap), key=lambda g: (g.era, g.major))
+    return found
 
 
 def iso_now() -> str:
@@ -44,6 +55,14 @@ class _Kafka:
 
     def bounds(self, names: Sequence[str]) -> Bounds:
         return self.topic().offsets(names)
+
+    def gaps(self) -> Mapping[str, OpenGap]:
+        self.topic()
+        found = first_gaps(self._marks.gaps() if self._marks else (), self.plan.flows)
+        return {
+            flow: OpenGap(gap.code, gap.text, f"{gap.era}.{gap.major}", f"ecluse resolve {flow} --accept-gap")
+            for flow, gap in found.items()
+        }
 
     def marks(self) -> Mapping[str, MarkReading]:
         self.topic()
@@ -73,6 +92,7 @@ def doors(call: Call, plan: ProjectPlan) -> Callable[[], Doors]:
             measure=measure,
             bounds=kafka.bounds,
             marks=kafka.marks,
+            gaps=kafka.gaps,
             kafka=options,
             lake=places.lake_root(call, plan),
         )

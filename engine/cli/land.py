@@ -114,7 +114,7 @@ class _Gaps:
 
     def __call__(self) -> Mapping[str, Any]:
         """Read anew: a gap may be accepted at any time."""
-        from engine.cli.doors import iso_now
+        from engine.cli.doors import first_gaps, iso_now
         from engine.lake.desk import Gap
         from engine.marks import Marks
 
@@ -122,14 +122,5 @@ class _Gaps:
             if self._marks is None:
                 self._marks = Marks(self.topic, self.plan.name, iso_now)
             gaps = self._marks.gaps()
-        found: dict[str, Gap] = {}
-        for gap in gaps:
-            if gap.accepted:
-                continue
-            told = Gap(gap.era, gap.major, gap.code, gap.text)
-            for flow in self.plan.flows:
-                table = f"{flow.table.schema}.{flow.table.table}"
-                if flow.connection == gap.capture and table == gap.table:
-                    first = min(told, found.get(flow.name, told), key=lambda g: (g.era, g.major))
-                    found[flow.name] = first
-        return found
+        first = first_gaps(gaps, self.plan.flows)
+        return {flow: Gap(gap.era, gap.major, gap.code, gap.text) for flow, gap in first.items()}

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from engine.cli import compose, places, screen, show
 from engine.cli.compose import Call
-from engine.errors import Missing
+from engine.errors import GapAhead, Missing
 from engine.plan import ProjectPlan
 from engine.template import mistakes
 from engine.watch import observe, quarantine
@@ -57,6 +57,10 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
             show.line(f"{one.flow}: {one.written.code}: {one.written.what}")
             show.line(f"  at   {one.written.where}")
             show.line(f"  next {one.written.hint}")
+        if one.gap and not (one.written and one.written.code == GapAhead.code):
+            show.line(f"{one.flow}: {one.gap.code}: {one.gap.text}")
+            show.line(f"  at   from position {one.gap.first} on")
+            show.line(f"  next {one.gap.hint}")
     _tell(context.obj, look, flows)
 
 

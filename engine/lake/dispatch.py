@@ -168,10 +168,11 @@ class _Driver:
             self.seats.dispatch(ends, defer=False)
             waiting = [s for s in self.seats.seats if s.busy or (s.waiting(ends) and not self._given_up(s))]
             if not waiting:
-                return
+                break
             self._alive()
             self.stop.wait(0.05)
         self.seats.settle()
+        self.seats.stop_at_gaps(ends, self._gaps)
 
     def _given_up(self, seat: Any) -> bool:
         return seat.state.state is State.STOPPED or seat.failures >= _TRIES_NOW
@@ -252,6 +253,7 @@ class _Driver:
         self.ends = self.ends or ends
         closed = {flow.name for flow in self.lane.flows} - set(self._gaps)
         self.seats.reconsider(closed, GapAhead.code)
+        self.seats.stop_at_gaps(self.ends, self._gaps)
         self._doubt()
 
     def _doubt(self) -> None:

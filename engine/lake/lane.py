@@ -20,10 +20,10 @@ from typing import Final
 import structlog
 from pyspark.sql import SparkSession
 
-from engine.errors import Act, Bug, EcluseError
+from engine.errors import Act, Bug, EcluseError, GapAhead
 from engine.lake import book, land, maintain, ranges, session
 from engine.lake.book import FlowState
-from engine.lake.desk import Desk, Standing
+from engine.lake.desk import Desk, Gap, Standing
 from engine.lake.ranges import Offsets
 from engine.plan import FlowPlan, LanePlan
 from engine.state import Event, State, move
@@ -49,6 +49,7 @@ class Seat:
     looked_s: float = float("-inf")
     failures: int = 0
     doubted: bool = False  # the topic may not be the one that was read: look, whatever the offsets say
+    at_gap: bool = False  # stopped with nothing left to land: what comes before the gap may still come
 
     @property
     def busy(self) -> bool:
@@ -107,17 +108,20 @@ class Lane:
         return handed
 
     def _due(self, seat: Seat, ends: Ends, now_s: float, *, defer: bool) -> bool:
-        if seat.busy or now_s < seat.retry_s or self._stopped(seat, now_s):
+        if seat.busy or now_s < seat.retry_s:
             return False
         waiting = seat.waiting(ends)
-        if not waiting:
+        if self._stopped(seat, waiting, now_s) or not waiting:
             return False
         fresh = now_s - seat.started_s < seat.flow.freshness_s
         early = fresh and waiting < seat.flow.rows_per_commit
         return not (defer and early and not seat.doubted)
 
-    def _stopped(self, seat: Seat, now_s: float) -> bool:
+    def _stopped(self, seat: Seat, waiting: int, now_s: float) -> bool:
         if seat.state.state is not State.STOPPED:
+            return False
+        if seat.at_gap and waiting:  # the batch finds out whether they lie before the gap
+            seat.state, seat.at_gap = replace(seat.state, state=State.STREAMING), False
             return False
         if now_s - seat.looked_s < _LOOK_AGAIN_S:
             return True
@@ -142,10 +146,30 @@ class Lane:
                 seat.doubted = book.exists(book.table_path(self.root, seat.flow.sink.table))
 
     def reconsider(self, flows: set[str], code: str) -> None:
-        """What stopped these flows is gone."""
+        """What stopped these flows is gone; one with nothing left to land says so too."""
         for seat in self.seats:
-            if seat.flow.name in flows and seat.state.code == code and seat.state.state is State.STOPPED:
-                seat.state = replace(seat.state, state=State.STREAMING)
+            if seat.flow.name in flows and seat.state.code == code and not seat.busy:
+                seat.at_gap = False
+                self._store(seat, FlowState(seat.flow.name, State.STREAMING))
+
+    def stop_at_gaps(self, ends: Ends, gaps: Mapping[str, Gap]) -> None:
+        """Stop the flows that have landed all there is before an open gap: no row may ever come behind it.
+
+        A table that left the publication brings none. Call it with gaps that were read after the ends.  # I5
+        """
+        with self._lock:
+            for seat in self.seats:
+                gap = gaps.get(seat.flow.name)
+                still = not seat.busy and seat.state.state is not State.STOPPED and not seat.waiting(ends)
+                if gap is None or not still:
+                    continue
+                seat.at_gap = True
+                error = GapAhead(
+                    f"{gap.text}; all that came before has landed",
+                    where=f"{seat.flow.name}, from position {gap.era}.{gap.major} on",
+                    hint=f"ecluse resolve {seat.flow.name} --accept-gap goes on behind it",
+                )
+                self._tell(seat, error, seat.standing, move(seat.state.state, Event.REFUSED))
 
     def settle(self) -> None:
         """Wait until nobody works."""
@@ -207,11 +231,14 @@ class Lane:
         retry = error.act is Act.RETRY
         seat.retry_s = self.clock.monotonic() + (self.policy.wait_s(seat.failures) if retry else 0.0)
         standing, seat.standing = seat.standing, None  # the table is asked again
-        seat.doubted = False
+        seat.doubted = seat.at_gap = False
         state = move(seat.state.state, Event.FAILED if retry else Event.REFUSED)
+        self._tell(seat, error, standing, state)
+
+    def _tell(self, seat: Seat, error: EcluseError, standing: Standing | None, state: State) -> None:
         LOG.warning(
-            "parked" if retry else "stopped", flow=seat.flow.name, code=error.code, what=error.what,
-            where=error.where, failures=seat.failures,
+            state.value, flow=seat.flow.name, code=error.code, what=error.what, where=error.where,
+            failures=seat.failures,
         )  # fmt: skip
         offsets = {} if standing is None else {str(p): o for p, o in sorted(standing.offsets.items())}
         told = FlowState(

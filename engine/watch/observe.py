@@ -36,15 +36,27 @@ class MarkReading:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenGap:
+    """A gap in a flow's table that nobody has accepted; ``first`` is the first position in doubt."""
+
+    code: str
+    text: str
+    first: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Doors:
     """How each part is asked; every callable may raise an EcluseError.
 
-    ``measure`` takes a capture's name; ``bounds`` and ``marks`` ask Kafka, ``kafka`` holds its options.
+    ``measure`` takes a capture's name; ``bounds``, ``marks`` and ``gaps`` (by flow) ask Kafka, ``kafka``
+    holds its options.
     """
 
     measure: Callable[[str], Measure]
     bounds: Callable[[Sequence[str]], Bounds]
     marks: Callable[[], Mapping[str, MarkReading]]
+    gaps: Callable[[], Mapping[str, OpenGap]]
     kafka: Mapping[str, str]
     lake: str
 
@@ -69,6 +81,7 @@ class FlowLook:
     source_state: str
     retention_used: float | None
     written: Written | None = None
+    gap: OpenGap | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The look as ``--json`` prints it; unknown is null."""
@@ -90,6 +103,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
     bounds = _ask("kafka", silent, lambda: doors.bounds([flow.topic.name for flow in plan.flows])) or {}
     # a Kafka that did not answer is not asked again: each question takes as long as its time limit
     marks = {} if "kafka" in silent else _ask("marks", silent, doors.marks) or {}
+    gaps = {} if "kafka" in silent else _ask("gaps", silent, doors.gaps) or {}
     sources = _sources(plan, doors, marks, silent)
     landings = _ask("lake", silent, lambda: lake.landings(doors.lake, plan.flows))
     written = _ask("lake", silent, lambda: lake.states(doors.lake, plan.flows)) or {}
@@ -106,6 +120,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
             topic=topics.get(flow.name),
             landing=landed[flow.name] if landed else None,
             written=written.get(flow.name),
+            gap=gaps.get(flow.name),
             before=earlier.get(flow.name),
             heartbeat_s=beats.get(flow.connection, 0.0),
             now_us=now_us,
@@ -188,6 +203,7 @@ def _flow(
     topic: TopicReading | None,
     landing: LandingReading | None,
     written: Written | None,
+    gap: OpenGap | None,
     before: FlowLook | None,
     heartbeat_s: float,
     now_us: int,
@@ -205,7 +221,7 @@ def _flow(
         health=lag.health(
             now,
             before.lag if before else None,
-            state=state,
+            state=State.STOPPED if gap else state,  # whatever lands until then: a person must act
             promise=Promise(flow.freshness_s, heartbeat_s),
             idle_s=(now_us - landed_at_us) / 1e6 if landed_at_us else None,
         ),
@@ -219,6 +235,7 @@ def _flow(
         source_state=source.state if source else "unknown",
         retention_used=_retention_used(now, flow.topic.retention_ms),
         written=written,
+        gap=gap,
     )
 
 

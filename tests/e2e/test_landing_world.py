@@ -94,6 +94,22 @@ def test_a_gap_that_the_capture_found_stops_at_the_first_position_in_doubt(landi
     assert ids(table) == [0, 1, 2, 3]
 
 
+def test_live_a_gap_stops_a_flow_that_no_row_will_ever_come_for(landing: Landing) -> None:
+    table, other = landing.table(fields=FIELDS), landing.table("other", fields=FIELDS)
+    fill(table, 0, 2)
+    with landing.live():
+        wait_until(table.entries, "the first batch")
+        landing.gaps[table.flow.name] = Gap(1, 32, "source.gap-suspected", "the table left the publication")
+        wait_until(lambda: table.state().code == GapAhead.code, "the stop")
+        fill(table, 2, 1)  # sent before the gap was found, seen after it
+        wait_until(lambda: ids(table) == [0, 1, 2], "what comes before the gap")
+        fill(other, 0, 1)
+        wait_until(other.entries, "the other flow")
+        wait_until(lambda: table.state().code == GapAhead.code, "the stop again")
+        landing.gaps.clear()
+        wait_until(lambda: table.state().state is State.STREAMING, "the answer")
+
+
 def test_an_accepted_stub_is_quarantined_and_the_flow_goes_on(landing: Landing) -> None:
     table = landing.table(fields=FIELDS)
     fill(table, 0, 1)

@@ -82,7 +82,9 @@ class World:
 
 def a_driver(world: World) -> Any:
     driver: Any = object.__new__(dispatch._Driver)
-    seats = SimpleNamespace(reconsider=lambda *_: None, doubt=lambda _: None, dispatch=lambda _: 0)
+    seats = SimpleNamespace(
+        reconsider=lambda *_: None, stop_at_gaps=lambda *_: None, doubt=lambda _: None, dispatch=lambda _: 0
+    )
     driver.world, driver.seats, driver.ends, driver._gaps = world, seats, {}, {}
     driver.lane = SimpleNamespace(flows=[FLOW])
     world.driver = driver

@@ -16,7 +16,7 @@ from engine.plan import ProjectPlan
 from engine.source import Measure
 from engine.watch import observe
 from engine.watch.lag import Health
-from engine.watch.observe import Bounds, Doors, MarkReading
+from engine.watch.observe import Bounds, Doors, MarkReading, OpenGap
 
 NOW = 1_800_000_000_000_000
 
@@ -38,6 +38,7 @@ def doors(tmp_path: Path, **given: Any) -> Doors:
         "measure": lambda _: Measure("active", end=1_050_000, retained_bytes=77),
         "bounds": bounds,
         "marks": marks,
+        "gaps": dict,
         "kafka": {},
         "lake": str(tmp_path),
     }
@@ -51,6 +52,25 @@ def test_a_project_whose_parts_all_answer_is_known_in_every_number(plan: Project
     assert {flow.lag.source_s for flow in found.flows} == {0.4}
     assert {flow.lag.source_bytes for flow in found.flows} == {77}
     assert {flow.lag.kafka_records for flow in found.flows} == {0}
+
+
+def test_an_open_gap_is_shown_with_what_it_waits_for_i5(plan: ProjectPlan, tmp_path: Path) -> None:
+    name = plan.flows[0].name
+    gap = OpenGap("source.gap-suspected", "the table left the publication", "1.150", f"ecluse resolve {name}")
+    found = observe.look(plan, doors(tmp_path, gaps=lambda: {name: gap}), now_us=NOW)
+    shown = {flow.flow: (flow.gap, flow.health) for flow in found.flows}
+    assert shown.pop(name) == (gap, Health.STALLED)
+    assert set(shown.values()) == {(None, Health.OK)}
+    told = next(flow for flow in found.flows if flow.flow == name).as_dict()["gap"]
+    assert told == {"code": gap.code, "text": gap.text, "first": "1.150", "hint": gap.hint}
+
+
+def test_gaps_that_cannot_be_read_are_not_taken_for_none(plan: ProjectPlan, tmp_path: Path) -> None:
+    def gaps() -> Mapping[str, OpenGap]:
+        raise TopicUnreachable("no answer")
+
+    found = observe.look(plan, doors(tmp_path, gaps=gaps), now_us=NOW)
+    assert list(found.silent) == ["gaps"]
 
 
 def test_a_source_that_is_silent_leaves_kafka_and_lake_known(plan: ProjectPlan, tmp_path: Path) -> None:
