@@ -118,7 +118,10 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
     stopped = book.load_state(root, flow)
     if stopped.state is State.STOPPED:
         book.accept(root, flow, by=who, at=at)
-        done.append({"flow": flow, "code": stopped.code, "accepted_by": who, "accepted_at": at})
+        done.append({
+            "flow": flow, "code": stopped.code, "what": stopped.what, "where": stopped.where,
+            "accepted_by": who, "accepted_at": at,
+        })  # fmt: skip
     if not done:
         raise Missing(f"flow {flow} waits for nobody", where=flow, hint=f"ecluse status {flow}")
     return done

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from engine.lake.answer import Answer
 from engine.lake.commits import Commit
 from engine.lake.ranges import Offsets, Range
 from engine.ledger import Entry
@@ -56,7 +57,8 @@ class Batch:
     is who lands it.
     ``dedupe``: positions are compared inside the batch too, because a newer writer appears in it.
     ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1).
-    ``stubs``: stubs of rows above the size limit are quarantined, as a person has accepted.
+    ``stubs``: (partition, offset) of stubs of rows above the size limit that are quarantined, as a person
+    has accepted. ``accepted``: every answer that the batch goes on by.
     """
 
     flow: FlowPlan
@@ -72,7 +74,8 @@ class Batch:
     foreign: frozenset[int] = frozenset()
     floor: Position | None = None
     floors_in_batch: bool = False
-    stubs: bool = False
+    stubs: frozenset[tuple[int, int]] = frozenset()
+    accepted: tuple[Answer, ...] = ()
 
     def metadata(self) -> str:
         """What the commit says of itself."""
@@ -92,7 +95,8 @@ class Batch:
             "foreign": sorted(self.foreign),
             "floor": self.floor,
             "floors_in_batch": self.floors_in_batch,
-            "stubs": self.stubs,
+            "stubs": sorted(self.stubs),
+            "accepted": [asdict(answer) for answer in self.accepted],
         }
         return json.dumps(said, sort_keys=True)
 
@@ -115,7 +119,8 @@ def again(commit: Commit, flow: FlowPlan, driver: str) -> Batch:
         foreign=frozenset(said["foreign"]),
         floor=None if floor is None else (floor[0], floor[1], floor[2]),
         floors_in_batch=bool(said["floors_in_batch"]),
-        stubs=bool(said["stubs"]),
+        stubs=frozenset((p, offset) for p, offset in said["stubs"]),
+        accepted=tuple(Answer(**each) for each in said["accepted"]),
     )
 
 
@@ -169,6 +174,7 @@ def entry(
         landed_at_us=now_us,
         duration_ms=max(0, (now_us - batch.landed_at_us) // 1000),
         state=state,
+        reasons=tuple(answer.reason for answer in batch.accepted),
         marks=json.dumps(waters_text(seen.waters)),
     )
 

@@ -25,6 +25,7 @@ from deltalake.exceptions import DeltaError
 
 from engine import ledger
 from engine.errors import HistoryLost, LakeUnreachable
+from engine.lake.answer import Answer
 from engine.ledger import Entry
 from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan, as_json
 from engine.source import TableSpec
@@ -192,8 +193,8 @@ def load_plan(root: Path, hash_: str) -> FlowPlan:
 class FlowState:
     """Where a flow is, as everybody may read it.
 
-    ``first_unapplied`` is the next offset per partition. ``accepted`` is an operator's answer to a stop:
-    the code that it answers, who gave it and when.
+    ``first_unapplied`` is the next offset per partition. ``accepted`` are a person's answers to stops that no
+    batch has recorded yet.
     """
 
     flow: str
@@ -205,7 +206,7 @@ class FlowState:
     first_unapplied: Mapping[str, int] = field(default_factory=dict)
     since: str = ""
     attempts: int = 0
-    accepted: Mapping[str, str] = field(default_factory=dict)
+    accepted: tuple[Answer, ...] = ()
 
 
 def _state_path(root: Path, flow: str) -> Path:
@@ -223,7 +224,8 @@ def load_state(root: Path, flow: str) -> FlowState:
         said: dict[str, Any] = json.loads(_state_path(root, flow).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return FlowState(flow)
-    return FlowState(**(said | {"state": State(said["state"])}))
+    accepted = tuple(Answer(**each) for each in said["accepted"])
+    return FlowState(**(said | {"state": State(said["state"]), "accepted": accepted}))
 
 
 def load_states(root: Path) -> dict[str, FlowState]:
@@ -233,11 +235,11 @@ def load_states(root: Path) -> dict[str, FlowState]:
 
 
 def accept(root: Path, flow: str, *, by: str, at: str) -> FlowState:
-    """Record a person's answer to a stop: the landing goes on behind what is lost."""
+    """Record a person's answer to the stop that stands there: the landing goes on behind what is lost."""
     state = load_state(root, flow)
-    answer = replace(state, accepted={"code": state.code, "by": by, "at": at})
-    store_state(root, answer)
-    return answer
+    answered = replace(state, accepted=(*state.accepted, Answer(state.code, state.where, by, at)))
+    store_state(root, answered)
+    return answered
 
 
 def write_atomically(path: Path, text: str) -> None:

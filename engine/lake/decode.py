@@ -137,7 +137,8 @@ class Decoder:
 
     ``foreign`` are ids that the registry does not know or that are not ours; ``blocked`` are ours, and must
     not be passed. ``gap`` is (era, major): nothing from there on may land. ``keys`` are the columns that
-    must have a value (scd1). ``stubs``: a stub is quarantined, because a person accepted that.
+    must have a value (scd1). ``stubs``: a stub at such a (partition, offset) is quarantined, because a person
+    accepted that.
     """
 
     columns: Shape
@@ -146,7 +147,7 @@ class Decoder:
     blocked: frozenset[int] = frozenset()
     gap: tuple[int, int] | None = None
     keys: tuple[str, ...] = ()
-    stubs: bool = False
+    stubs: frozenset[tuple[int, int]] = frozenset()
     nonce: bytes
 
     def record(self) -> str:
@@ -198,7 +199,11 @@ class Decoder:
     def reason(self) -> str:
         """NULL for a good record, else why it is not; raises on a record that must not be passed."""
         tail = f"X'{self.nonce.hex()}'"
-        stops = [f"WHEN stubbed THEN {quote('row-too-large') if self.stubs else halt.sql(Kind.STUB)}"]
+        stops = [
+            f"WHEN stubbed AND partition = {p} AND offset = {offset} THEN 'row-too-large'"
+            for p, offset in sorted(self.stubs)
+        ]
+        stops.append(f"WHEN stubbed THEN {halt.sql(Kind.STUB)}")
         if self.gap is not None:
             era, major = self.gap
             at = f"_position.era > {era} OR (_position.era = {era} AND _position.major >= {major})"

@@ -13,6 +13,7 @@ from typing import Protocol
 from pyspark.sql import SparkSession
 
 from engine.errors import SchemaBlocked
+from engine.lake.answer import Answer
 from engine.lake.batch import Position, Water
 from engine.lake.book import Book
 from engine.lake.decode import Writer
@@ -70,7 +71,10 @@ class Desk:
 
 @dataclass
 class Standing:
-    """Where a flow stands: what its table says, kept in memory between batches."""
+    """Where a flow stands: what its table says, kept in memory between batches.
+
+    ``taken`` are the answers that it has gone on by, until a commit has recorded them.
+    """
 
     flow: FlowPlan
     app_id: str
@@ -86,3 +90,4 @@ class Standing:
     floor: Position | None = None
     three_state: bool = False
     small_files: int = 0
+    taken: list[Answer] = field(default_factory=list)

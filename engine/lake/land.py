@@ -10,8 +10,8 @@ Rule: a batch that must not pass a record lands what lies before it, then raises
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 from engine import ledger
 from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge
 from engine.lake import (
+    answer,
     append,
     batch,
     book,
@@ -34,6 +35,7 @@ from engine.lake import (
     session,
     table,
 )
+from engine.lake.answer import Answer
 from engine.lake.append import Counted
 from engine.lake.batch import Batch, Seen
 from engine.lake.commits import Commit
@@ -61,18 +63,19 @@ def stand(desk: Desk, flow: FlowPlan) -> Standing:
     return standing
 
 
-def land(desk: Desk, standing: Standing, ends: Offsets, accepted: str = "") -> Entry | None:
+def land(desk: Desk, standing: Standing, ends: Offsets, answers: Sequence[Answer] = ()) -> Entry | None:
     """Land the next batch of a flow, at most up to ``ends``; None when there is nothing.
 
-    Raises what stops or parks the flow, after everything before it has landed.
+    ``answers`` are what a person has accepted. Raises what stops or parks the flow, after everything before
+    it has landed.
     """
-    guard.check(desk, standing, accepted)
+    guard.check(desk, standing, answers)
     span = ranges.plan(standing.offsets, ends, standing.flow.rows_per_commit)
     if not span:
         return None
     resolve.prepare(desk, standing, span)
     gap = desk.gaps().get(standing.flow.name)
-    attempt = _Attempt(desk, standing, span, gap, stubs=accepted == RowTooLarge.code)
+    attempt = _Attempt(desk, standing, span, gap, answers)
     desk.at("landing.before-batch")
     entry = attempt.run()
     if attempt.stop is not None:
@@ -105,9 +108,10 @@ class _Attempt:
     standing: Standing
     span: Range
     gap: Gap | None
+    answers: Sequence[Answer] = ()
     done: Batch | None = None  # the batch of a commit that is being completed
     commit: Commit | None = None
-    stubs: bool = False  # a person accepted that rows above the size limit are left out
+    stubs: dict[tuple[int, int], Answer] = field(default_factory=dict)  # stubs that a person accepted
     dedupe: bool = False
     floors: bool = False
     stop: EcluseError | None = None
@@ -137,6 +141,7 @@ class _Attempt:
         if self.done is not None:
             return self.done
         standing = self.standing
+        stubs = {at: answer for at, answer in self.stubs.items() if ranges.holds(self.span, *at)}
         return Batch(
             flow=standing.flow,
             app_id=standing.app_id,
@@ -151,7 +156,8 @@ class _Attempt:
             foreign=frozenset(standing.foreign),
             floor=standing.floor,
             floors_in_batch=self.floors,
-            stubs=self.stubs,
+            stubs=frozenset(stubs),
+            accepted=(*standing.taken, *stubs.values()),
         )
 
     # --- one try
@@ -159,7 +165,7 @@ class _Attempt:
     def _once(self, planned: Batch) -> tuple[Batch, Callable[[], Merged], DataFrame, Decoder]:
         desk, standing = self.desk, self.standing
         gap = None if self.gap is None else (self.gap.era, self.gap.major)
-        decoder = resolve.decoder(desk, standing, gap, stubs=planned.stubs)
+        decoder = resolve.decoder(desk, standing, gap, planned.stubs)
         raw = read.frame(desk.session, self.flow.topic.name, planned.span, desk.kafka)
         if self.flow.sink.mode == "append" or not standing.target.columns:
             return planned, self._append(planned, decoder, raw), raw, decoder
@@ -224,7 +230,12 @@ class _Attempt:
                 self._shorten(found, type(error)(error.what, where=where, hint=error.hint))
             case Kind.STUB:
                 hint = f"ecluse resolve {flow.name} --accept-gap leaves this row out; or raise row_bytes_max"
-                self._shorten(found, RowTooLarge("a row above the size limit", where=where, hint=hint))
+                large = RowTooLarge("a row above the size limit", where=where, hint=hint)
+                accepted = answer.find(self.answers, large)
+                if accepted is None:
+                    self._shorten(found, large)
+                else:
+                    self.stubs[found.partition, found.offset] = accepted
             case Kind.GAP:
                 text = self.gap.text if self.gap is not None else "the capture found a gap"
                 hint = f"ecluse resolve {flow.name} --accept-gap"
@@ -294,4 +305,5 @@ class _Attempt:
         standing.offsets = dict(planned.next)
         standing.waters = dict(seen.waters)
         standing.floor = planned.floor
+        standing.taken = []
         standing.small_files += commit.files

@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 
 from engine.errors import Act, Bug, EcluseError, GapAhead
 from engine.lake import book, land, maintain, ranges, session
+from engine.lake.answer import Answer
 from engine.lake.book import FlowState
 from engine.lake.desk import Desk, Gap, Standing
 from engine.lake.ranges import Offsets
@@ -127,7 +128,8 @@ class Lane:
             return True
         seat.looked_s = now_s
         written = book.load_state(self.root, seat.flow.name)
-        if written.state is State.STOPPED and written.accepted.get("code") != written.code:
+        answered = any(answer.fits(written.code, written.where) for answer in written.accepted)
+        if written.state is State.STOPPED and not answered:
             return True
         seat.state = replace(written, state=State.STREAMING)
         seat.failures, seat.retry_s = 0, float("-inf")
@@ -150,7 +152,7 @@ class Lane:
         for seat in self.seats:
             if seat.flow.name in flows and seat.state.code == code and not seat.busy:
                 seat.at_gap = False
-                self._store(seat, FlowState(seat.flow.name, State.STREAMING))
+                self._store(seat, FlowState(seat.flow.name, State.STREAMING, accepted=seat.state.accepted))
 
     def stop_at_gaps(self, ends: Ends, gaps: Mapping[str, Gap]) -> None:
         """Stop the flows that have landed all there is before an open gap: no row may ever come behind it.
@@ -191,11 +193,11 @@ class Lane:
         if seat.standing is None:
             seat.standing = land.stand(desk, seat.flow)
         standing = seat.standing
-        entry = land.land(desk, standing, ends, seat.state.accepted.get("code", ""))
+        entry = land.land(desk, standing, ends, seat.state.accepted)
         seat.doubted = False
         if entry is None:
-            if seat.state.code:  # what stopped it is gone, and nothing waits
-                self._landed(seat)
+            if seat.state.code:  # what stopped it is gone, and nothing waits; an answer waits for its batch
+                self._landed(seat, seat.state.accepted)
             return
         LOG.info(
             "landed", flow=entry.flow, seq=entry.seq, read=entry.read, landed=entry.landed,
@@ -220,11 +222,13 @@ class Lane:
 
     # --- what becomes of it
 
-    def _landed(self, seat: Seat) -> None:
+    def _landed(self, seat: Seat, accepted: tuple[Answer, ...] = ()) -> None:
         seat.failures = 0
-        if seat.state.state is not State.STREAMING or seat.state.code or seat.state.since == "":
-            state = move(seat.state.state, Event.LANDED)
-            self._store(seat, FlowState(seat.flow.name, state))
+        now = FlowState(
+            seat.flow.name, move(seat.state.state, Event.LANDED), since=seat.state.since, accepted=accepted
+        )
+        if now != seat.state or now.since == "":
+            self._store(seat, now)
 
     def _failed(self, seat: Seat, error: EcluseError) -> None:
         seat.failures += 1
@@ -241,9 +245,11 @@ class Lane:
             failures=seat.failures,
         )  # fmt: skip
         offsets = {} if standing is None else {str(p): o for p, o in sorted(standing.offsets.items())}
+        # an answer to this very stop has not helped: it is asked for again
+        accepted = tuple(a for a in seat.state.accepted if not a.fits(error.code, error.where))
         told = FlowState(
             seat.flow.name, state, error.code, error.what, error.where, error.hint,
-            first_unapplied=offsets, attempts=seat.failures,
+            first_unapplied=offsets, attempts=seat.failures, accepted=accepted,
         )  # fmt: skip
         self._store(seat, told)
 

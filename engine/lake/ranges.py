@@ -47,6 +47,16 @@ def size(span: Range) -> int:
     return sum(b - a for a, b in span.values())
 
 
+def holds(span: Range, partition: int, offset: int) -> bool:
+    """Whether a range covers a record.
+
+    >>> holds({0: (3, 5)}, 0, 4), holds({0: (3, 5)}, 0, 5), holds({0: (3, 5)}, 1, 4)
+    (True, False, False)
+    """
+    first, end = span.get(partition, (0, 0))
+    return first <= offset < end
+
+
 def shorten(span: Range, partition: int, offset: int) -> dict[int, tuple[int, int]]:
     """The range up to a record that must not be applied; partitions left empty drop out.
 

@@ -128,7 +128,9 @@ def _epoch(writer: Writer, value: bytes) -> int | None:
     return int(record["writer"]) if isinstance(record, dict) else None
 
 
-def decoder(desk: Desk, standing: Standing, gap: tuple[int, int] | None, *, stubs: bool) -> Decoder:
+def decoder(
+    desk: Desk, standing: Standing, gap: tuple[int, int] | None, stubs: frozenset[tuple[int, int]]
+) -> Decoder:
     """What the driver knows now, as a batch needs it."""
     keys = table.keys(standing.flow, standing.target) if standing.flow.sink.mode == "scd1" else ()
     return Decoder(

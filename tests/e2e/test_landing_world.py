@@ -77,8 +77,16 @@ def test_retention_that_ran_past_us_stops_with_the_exact_range(landing: Landing)
     assert code(landing, table) == OffsetsGone.code
     assert "offsets [3, 5)" in table.state().what
     book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    for done in admin.delete_records([TopicPartition(table.topic, 0, 6)]).values():
+        done.result(30)
+    assert code(landing, table) == OffsetsGone.code  # the answer was for less
+    book.accept(landing.lake, table.flow.name, by="anna", at="now")
     landing.land()
-    assert ids(table) == [0, 1, 2, 5, 6]
+    assert ids(table) == [0, 1, 2, 6]
+    (reason,) = table.entries()[-1].reasons
+    assert "anna accepted landing.offsets-gone" in reason
+    assert "[3, 6)" in reason
+    assert table.state().accepted == ()
 
 
 def test_a_gap_that_the_capture_found_stops_at_the_first_position_in_doubt(landing: Landing) -> None:
@@ -234,6 +242,8 @@ def test_live_a_deleted_topic_stops_one_flow_and_a_stop_is_answered_while_it_run
         wait_until(lambda: len(other.entries()) > 1, "the other flow")
         landing.create(table.topic)
         fill(table, 1, 1)
+        book.accept(landing.lake, table.flow.name, by="anna", at="now")
+        wait_until(lambda: "now id" in table.state().where, "the stop that names the new topic")
         book.accept(landing.lake, table.flow.name, by="anna", at="now")
         wait_until(lambda: ids(table) == [0, 1], "the flow goes on")
 

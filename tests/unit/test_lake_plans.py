@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import SchemaBlocked
 from engine.lake import append, batch, book, commits, decode, evolve, fold, ranges
+from engine.lake.answer import Answer
 from engine.lake.batch import Batch, Water
 from engine.lake.evolve import Added, Target
 from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan
@@ -86,7 +87,8 @@ def landed(batch_: Batch, **metrics: int) -> list[dict[str, Any]]:
 
 
 def test_a_batch_can_be_completed_from_its_commit_alone(tmp_path: Path) -> None:
-    made = a_batch(dedupe=True, foreign=frozenset({9}), floor=(1, 2, 3), floors_in_batch=True, stubs=True)
+    made = a_batch(dedupe=True, foreign=frozenset({9}), floor=(1, 2, 3), floors_in_batch=True,
+                   stubs=frozenset({(0, 4)}))  # fmt: skip
     write_log(tmp_path, landed(made, numOutputRows=6))
     commit = commits.newest(tmp_path, made.app_id)
     assert commit is not None
@@ -126,11 +128,13 @@ def test_a_plan_comes_back_by_its_hash(tmp_path: Path) -> None:
 
 
 def test_a_state_is_readable_by_anybody_and_an_answer_is_recorded(tmp_path: Path) -> None:
-    state = book.FlowState("shop.parcel", code="landing.offsets-gone", first_unapplied={"0": 3})
+    state = book.FlowState(
+        "shop.parcel", code="landing.offsets-gone", where="[3, 5)", first_unapplied={"0": 3}
+    )
     book.store_state(tmp_path, state)
     book.accept(tmp_path, "shop.parcel", by="anna", at="2026-01-01T00:00:00")
     found = book.load_states(tmp_path)["shop.parcel"]
-    assert found.accepted == {"code": "landing.offsets-gone", "by": "anna", "at": "2026-01-01T00:00:00"}
+    assert found.accepted == (Answer("landing.offsets-gone", "[3, 5)", "anna", "2026-01-01T00:00:00"),)
 
 
 # --- schemas

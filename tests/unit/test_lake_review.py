@@ -160,4 +160,4 @@ def test_a_partition_that_does_not_answer_is_no_shorter_topic_i5() -> None:
     topics = SimpleNamespace(topic_ids=lambda _: {FLOW.topic.name: "t"}, offsets=lambda _: {})
     standing = Standing(FLOW, "a", offsets={0: 5}, topic_id="t")
     with pytest.raises(TopicUnreachable):
-        guard.check(cast("Any", SimpleNamespace(topics=topics)), standing, "")
+        guard.check(cast("Any", SimpleNamespace(topics=topics)), standing, ())

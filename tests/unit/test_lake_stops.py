@@ -1,20 +1,27 @@
 """A flow that must stop stops by name, and goes on when a person has answered exactly that; without Spark."""
 
+# ruff: noqa: SLF001
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from engine.errors import GapAhead
-from engine.lake import book
+from engine.errors import EcluseError, GapAhead, LakeUnreachable, OffsetsGone
+from engine.lake import batch, book, commits, guard
+from engine.lake.answer import Answer
+from engine.lake.decode import Decoder
 from engine.lake.desk import Gap, Standing
 from engine.lake.lane import Lane
 from engine.plan import LanePlan
+from engine.schema import Int64
 from engine.state import State
 from engine.supervise import Clock, Policy
-from tests.unit.test_lake_plans import FLOW
+from tests.unit.test_lake_plans import FLOW, a_batch, landed, write_log
 
 GAP = Gap(1, 24, "source.gap-suspected", "the table left the publication")
 ENDS = {FLOW.topic.name: {0: 5}}
@@ -89,3 +96,95 @@ def test_a_gap_that_is_accepted_lets_a_flow_with_nothing_to_land_go_on(lane: Han
     lane.reconsider({FLOW.name}, GapAhead.code)
     told = book.load_state(lane.root, FLOW.name)
     assert (told.state, told.code) == (State.STREAMING, "")
+
+
+# --- answers
+
+
+class Kafka:
+    """Topics that a test moves."""
+
+    def __init__(self, id_: str = "t", first: int = 0, end: int = 900) -> None:
+        self.id, self.first, self.end = id_, first, end
+
+    def topic_ids(self, _: list[str]) -> dict[str, str]:
+        return {FLOW.topic.name: self.id} if self.id else {}
+
+    def offsets(self, _: list[str]) -> dict[str, dict[int, tuple[int, int]]]:
+        return {FLOW.topic.name: {0: (self.first, self.end)}}
+
+
+def desk(kafka: Kafka) -> Any:
+    return SimpleNamespace(topics=kafka)
+
+
+def stopped_at(kafka: Kafka, standing: Standing, answers: Sequence[Answer] = ()) -> EcluseError:
+    with pytest.raises(EcluseError) as told:
+        guard.check(desk(kafka), standing, answers)
+    return told.value
+
+
+def test_i5_an_answer_is_for_the_range_that_was_shown_and_for_no_other() -> None:
+    kafka = Kafka(first=100)
+    shown = stopped_at(kafka, Standing(FLOW, "a", offsets={0: 0}, topic_id="t"))
+    answer = Answer(shown.code, shown.where, "anna", "now")
+    kafka.first = 500
+    assert "[0, 500)" in stopped_at(kafka, Standing(FLOW, "a", offsets={0: 0}, topic_id="t"), [answer]).where
+    kafka.first = 100
+    standing = Standing(FLOW, "a", offsets={0: 0}, topic_id="t")
+    guard.check(desk(kafka), standing, [answer])
+    assert (standing.offsets, standing.taken) == ({0: 100}, [answer])
+
+
+def test_i5_an_answer_for_one_topic_is_none_for_the_next_of_that_name() -> None:
+    kafka = Kafka("second")
+    shown = stopped_at(kafka, Standing(FLOW, "a", offsets={0: 7}, topic_id="first"))
+    answer = Answer(shown.code, shown.where, "anna", "now")
+    kafka.id = "third"
+    again = stopped_at(kafka, Standing(FLOW, "a", offsets={0: 7}, topic_id="first"), [answer])
+    assert "third" in again.where
+
+
+def test_an_answer_stands_in_the_commit_and_in_the_ledger(tmp_path: Path) -> None:
+    answer = Answer(
+        "landing.offsets-gone", "shop.parcel, shop.public.parcel[0] offsets [3, 5)", "anna", "now"
+    )
+    made = a_batch(accepted=(answer,), stubs=frozenset({(0, 5)}))
+    write_log(tmp_path, landed(made))
+    commit = commits.newest(tmp_path, made.app_id)
+    assert commit is not None
+    assert batch.again(commit, FLOW, "me") == made
+    entry = batch.entry(made, batch.Seen(read=0, bad=0), version=1, landed=0, quarantined=0, now_us=1)
+    assert entry.reasons == (
+        "anna accepted landing.offsets-gone at now: shop.parcel, shop.public.parcel[0] offsets [3, 5)",
+    )
+
+
+def test_an_answer_waits_for_its_batch_and_goes_with_it(lane: Handed) -> None:
+    seat = lane.seats[0]
+    lane._failed(seat, OffsetsGone("gone", where="here", hint="x"))
+    book.accept(lane.root, FLOW.name, by="anna", at="now")
+    lane.dispatch(ENDS, defer=False)
+    lane.settle()
+    assert [a.where for a in seat.state.accepted] == ["here"]
+    lane._failed(seat, LakeUnreachable("the lake sleeps"))
+    assert [a.where for a in book.load_state(lane.root, FLOW.name).accepted] == ["here"]
+    lane._landed(seat)
+    assert book.load_state(lane.root, FLOW.name) == seat.state
+    assert seat.state.accepted == ()
+
+
+def test_an_answer_that_does_not_help_is_asked_for_again(lane: Handed) -> None:
+    seat, error = lane.seats[0], OffsetsGone("gone", where="here", hint="x")
+    lane._failed(seat, error)
+    book.accept(lane.root, FLOW.name, by="anna", at="now")
+    lane.dispatch(ENDS, defer=False)
+    lane.settle()
+    lane._failed(seat, error)
+    assert book.load_state(lane.root, FLOW.name).accepted == ()
+
+
+def test_a_stub_is_left_out_where_it_was_accepted_and_nowhere_else() -> None:
+    said = Decoder(columns={"id": Int64()}, writers=[], stubs=frozenset({(2, 17)}), nonce=b"n" * 16).reason()
+    assert "WHEN stubbed AND partition = 2 AND offset = 17 THEN 'row-too-large'" in said
+    assert "WHEN stubbed THEN raise_error" in said
