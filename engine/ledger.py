@@ -27,7 +27,7 @@ class Entry:
     """One batch of one flow, durable and balanced.
 
     A count is None where nobody can know it any more: an old batch that was booked again from the table's
-    own commits. ``marks`` is JSON: per partition the highest writer epoch and position seen so far.
+    own commits. ``marks`` is JSON: where the flow stands after the batch, in every partition.
     """
 
     flow: str

@@ -46,9 +46,18 @@ def decoded(frame: DataFrame, decoder: Decoder, keep: Sequence[str] = _RAW) -> D
 _PARTS = ("op", "writer", "_position", "strand", "ts_us", "tx", "attempt", "unchanged", "unfit", "i")
 
 
-def rows(raw: DataFrame, decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> Counted:
-    """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
-    frame = marked(decoded(raw, decoder), batch)
+def rows(
+    raw: DataFrame,
+    decoder: Decoder,
+    batch: Batch,
+    ours: Sequence[tuple[str, str]],
+    held: DataFrame | None = None,
+) -> Counted:
+    """The rows of a batch as the table takes them, counted.
+
+    ``ours`` are the engine's columns, ``held`` the positions to look up when the waters are in doubt.
+    """
+    frame = marked(decoded(raw, decoder), batch, held)
     counted = observe(frame, counts(batch))
     good = counted.frame.where("_reason IS NULL AND NOT _again")
     return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
@@ -61,16 +70,24 @@ def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
     return Counted(frame.observe(observation, *aggregates), observation)
 
 
-def marked(frame: DataFrame, batch: Batch) -> DataFrame:
+def marked(frame: DataFrame, batch: Batch, held: DataFrame | None = None) -> DataFrame:
     """Records with ``_again``: whether their position was there before."""
+    found = _again(batch)
+    if held is not None:
+        frame = frame.join(held, F.col("_position") == F.col("_held"), "left")
+        found = f"({found}) OR (_reason IS NULL AND _held IS NOT NULL)"
+    return frame.withColumn("_again", F.expr(found))
+
+
+def _again(batch: Batch) -> str:
     if not batch.dedupe:
-        return frame.withColumn("_again", F.expr(again(batch.waters, batch.span)))
+        return again(batch.waters, batch.span)
     before = (
         "max(CASE WHEN _reason IS NULL THEN _position END) OVER (PARTITION BY partition ORDER BY offset "
         "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
     below = f"coalesce(_position <= {before}, false) OR {below_water(batch.waters)}"
-    return frame.withColumn("_again", F.expr(f"_reason IS NULL AND ({below})"))
+    return f"_reason IS NULL AND ({below})"
 
 
 def again(waters: Waters, span: Range) -> str:
@@ -163,9 +180,11 @@ def columns(decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> 
     return [*decoder.values(), *(f"{found[c]} AS {c}" for c, _ in ours)]
 
 
-def counted(raw: DataFrame, decoder: Decoder, batch: Batch) -> Mapping[str, Any]:
+def counted(
+    raw: DataFrame, decoder: Decoder, batch: Batch, held: DataFrame | None = None
+) -> Mapping[str, Any]:
     """What the batch's own job counted, counted again without writing."""
-    frame = marked(decoded(raw, decoder), batch)
+    frame = marked(decoded(raw, decoder), batch, held)
     aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counts(batch).items()]
     row: Mapping[str, Any] = frame.agg(*aggregates).collect()[0].asDict()
     return row

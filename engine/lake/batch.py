@@ -7,7 +7,7 @@ metadata stands in the table's own commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -55,6 +55,7 @@ class Batch:
 
     ``waters`` are those before it, ``next`` is where the flow stands after it in every partition, ``driver``
     is who lands it.
+    ``doubt``: up to there positions may stand in the table whatever the waters say.
     ``dedupe``: positions are compared inside the batch too, because a newer writer appears in it.
     ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1).
     ``stubs``: (partition, offset) of stubs of rows above the size limit that are quarantined, as a person
@@ -70,12 +71,19 @@ class Batch:
     landed_at_us: int
     waters: Waters
     next: Offsets
+    doubt: Position | None = None
     dedupe: bool = False
     foreign: frozenset[int] = frozenset()
     floor: Position | None = None
     floors_in_batch: bool = False
     stubs: frozenset[tuple[int, int]] = frozenset()
     accepted: tuple[Answer, ...] = ()
+
+    @property
+    def lookup(self) -> bool:
+        """Whether the table is asked for the positions of the range: some partition stands in doubt."""
+        doubt, low = self.doubt, Water(0, (-1, -1, -1))
+        return doubt is not None and any(self.waters.get(p, low).position < doubt for p in self.span)
 
     def metadata(self) -> str:
         """What the commit says of itself."""
@@ -91,6 +99,7 @@ class Batch:
             "next": {str(p): offset for p, offset in sorted(self.next.items())},
             "landed_at_us": self.landed_at_us,
             "waters": waters_text(self.waters),
+            "doubt": self.doubt,
             "dedupe": self.dedupe,
             "foreign": sorted(self.foreign),
             "floor": self.floor,
@@ -104,7 +113,6 @@ class Batch:
 def again(commit: Commit, flow: FlowPlan, driver: str) -> Batch:
     """The batch that a commit landed, to be completed by ``driver``."""
     said = commit.said
-    floor = said.get("floor")
     return Batch(
         flow=flow,
         app_id=commit.app_id,
@@ -115,13 +123,44 @@ def again(commit: Commit, flow: FlowPlan, driver: str) -> Batch:
         landed_at_us=int(said["landed_at_us"]),
         waters=waters_from(said["waters"]),
         next=commit.next,
+        doubt=_position(said["doubt"]),
         dedupe=bool(said["dedupe"]),
         foreign=frozenset(said["foreign"]),
-        floor=None if floor is None else (floor[0], floor[1], floor[2]),
+        floor=_position(said["floor"]),
         floors_in_batch=bool(said["floors_in_batch"]),
         stubs=frozenset((p, offset) for p, offset in said["stubs"]),
         accepted=tuple(Answer(**each) for each in said["accepted"]),
     )
+
+
+def _position(said: Sequence[int] | None) -> Position | None:
+    return None if said is None else (said[0], said[1], said[2])
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Where a flow stands after a batch, as the ledger keeps it: enough to go on without the table's log."""
+
+    next: Offsets
+    waters: Waters
+    doubt: Position | None = None
+
+    def text(self) -> str:
+        """The same as JSON."""
+        offsets = {str(p): offset for p, offset in sorted(self.next.items())}
+        return json.dumps({"next": offsets, "waters": waters_text(self.waters), "doubt": self.doubt})
+
+
+def after(entry: Entry) -> After:
+    """Where a flow stands after the batch of an entry.
+
+    >>> made = After({0: 9}, {0: Water(2, (1, 8, 4))}, (1, 8, 4))
+    >>> import types; after(types.SimpleNamespace(marks=made.text())) == made
+    True
+    """
+    said = json.loads(entry.marks)
+    offsets = {int(p): int(offset) for p, offset in said["next"].items()}
+    return After(offsets, waters_from(said["waters"]), _position(said["doubt"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +214,7 @@ def entry(
         duration_ms=max(0, (now_us - batch.landed_at_us) // 1000),
         state=state,
         reasons=tuple(answer.reason for answer in batch.accepted),
-        marks=json.dumps(waters_text(seen.waters)),
+        marks=After(batch.next, seen.waters, batch.doubt).text(),
     )
 
 
@@ -185,7 +224,7 @@ def rebooked(commit: Commit, flow: FlowPlan) -> Entry:
     return replace(
         entry(
             again(commit, flow, commit.writer),
-            Seen(read=0, bad=0),
+            Seen(read=0, bad=0, waters=waters_from(said["waters"])),
             version=commit.version,
             landed=0,
             quarantined=0,

@@ -90,10 +90,10 @@ class Book:
     def _add(self, entry: Entry) -> None:
         table = deltalake.DeltaTable(str(self._path))
         booked = table.transaction_version(entry.app_id)
-        rebooked = entry.state == "rebooked"
-        if booked is not None and booked >= entry.seq and not rebooked:
+        old = booked is not None and booked >= entry.seq
+        if old and entry.state != "rebooked":
             return
-        transaction = [] if rebooked else [deltalake.Transaction(entry.app_id, entry.seq)]
+        transaction = [] if old else [deltalake.Transaction(entry.app_id, entry.seq)]
         rows = pa.Table.from_pylist([ledger.to_row(entry)], schema=ledger.LEDGER)
         properties = deltalake.CommitProperties(app_transactions=transaction)
         deltalake.write_deltalake(table, rows, mode="append", commit_properties=properties)

@@ -88,6 +88,7 @@ class Standing:
     foreign: set[int] = field(default_factory=set)
     blocked: dict[int, SchemaBlocked] = field(default_factory=dict)
     floor: Position | None = None
+    doubt: Position | None = None  # see ``landed``
     three_state: bool = False
     small_files: int = 0
     taken: list[Answer] = field(default_factory=list)

@@ -26,6 +26,7 @@ from engine.lake import (
     commits,
     guard,
     halt,
+    landed,
     merge,
     quarantine,
     ranges,
@@ -51,15 +52,17 @@ from engine.plan import FlowPlan
 _TRIES = 200  # each try answers one halt: a new schema, a shorter range, another way to run
 
 
-def stand(desk: Desk, flow: FlowPlan) -> Standing:
+def stand(desk: Desk, flow: FlowPlan, answers: Sequence[Answer] = ()) -> Standing:
     """Where a flow stands; a batch that a crash left half booked is completed first."""
     standing, commit = recover.stand(desk, flow)
     if flow.sink.mode == "scd1" and standing.target.columns:
         keys = table.keys(flow, standing.target)
         path = book.tombstones_path(desk.root, flow.sink.table)
         standing.floor = merge.highest_floor(desk.session, path, keys)
-    if commit is not None:
+    if commit is not None and guard.readable(desk, standing, commit, answers):
         complete(desk, standing, commit)
+    elif commit is not None:
+        recover.give_up(desk, standing, commit)
     return standing
 
 
@@ -95,6 +98,7 @@ def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
     if entry is None:
         raise Bug(f"the batch {again.seq} of {plan.name} could not be completed")
     standing.seq, standing.offsets, standing.waters = past.seq, past.offsets, past.waters
+    standing.doubt = again.doubt
     standing.floor, standing.small_files = past.floor, past.small_files
     standing.target, standing.version = past.target, past.version
     return entry
@@ -134,6 +138,11 @@ class _Attempt:
             self._answer(result)
         raise Bug(f"{_TRIES} halts in one batch of {self.flow.name}")
 
+    @property
+    def _before(self) -> int:
+        """The table's version that the batch meets."""
+        return self.standing.version if self.commit is None else self.commit.version - 1
+
     def _where(self, planned: Batch) -> str:
         return f"{self.flow.name} seq {planned.seq}"
 
@@ -152,6 +161,7 @@ class _Attempt:
             landed_at_us=self.desk.now_us(),
             waters=dict(standing.waters),
             next=ranges.advance(standing.offsets, self.span),
+            doubt=standing.doubt,
             dedupe=self.dedupe and standing.flow.sink.mode == "append",
             foreign=frozenset(standing.foreign),
             floor=standing.floor,
@@ -178,10 +188,14 @@ class _Attempt:
 
     def _append(self, planned: Batch, decoder: Decoder, raw: DataFrame) -> Callable[[], Merged]:
         path = book.table_path(self.desk.root, self.flow.sink.table)
+        held = None
+        if planned.lookup and planned.doubt is not None:
+            below = append.at_most("_position", planned.doubt)
+            held = landed.positions(self.desk.session, path, self._before, below)
         if self.done is not None:
-            row = append.counted(raw, decoder, planned)
+            row = append.counted(raw, decoder, planned, held)
             return lambda: Merged(append.seen(planned, row), None)
-        rows: Counted = append.rows(raw, decoder, planned, table.engine_columns(self.flow))
+        rows: Counted = append.rows(raw, decoder, planned, table.engine_columns(self.flow), held)
         small = append.files(ranges.size(planned.span), len(planned.span))
         frame = rows.frame if small is None else rows.frame.coalesce(small)
         table.append(frame, path, app_id=planned.app_id, seq=planned.seq, metadata=planned.metadata())
@@ -198,7 +212,6 @@ class _Attempt:
             three_state=standing.three_state or lacking,
             soft=self.flow.sink.deletes == "soft",
         )
-        before = standing.version if self.commit is None else self.commit.version - 1
         return Scd1(
             session=self.desk.session,
             root=self.desk.root,
@@ -206,7 +219,7 @@ class _Attempt:
             fold=fold,
             decoder=decoder,
             raw=raw,
-            before=before,
+            before=self._before,
         )
 
     # --- what a halt teaches

@@ -191,7 +191,7 @@ class Lane:
     def _land(self, seat: Seat, ends: Offsets) -> None:
         desk = self._own_desk()
         if seat.standing is None:
-            seat.standing = land.stand(desk, seat.flow)
+            seat.standing = land.stand(desk, seat.flow, seat.state.accepted)
         standing = seat.standing
         entry = land.land(desk, standing, ends, seat.state.accepted)
         seat.doubted = False

@@ -57,6 +57,8 @@ class Scd1:
         """Every record of the range: its reason, whether a floor is above it, whether it may be late."""
         frame = decoded(self.raw, self.decoder, _RAW)
         again = append.below_water(self.batch.waters)
+        if self.batch.lookup:
+            frame, again = self._met(frame), "coalesce(_position <= _met, false)"
         return frame.withColumns(
             {
                 "_late": F.expr(self.fold.late(self.batch)),
@@ -64,6 +66,17 @@ class Scd1:
                 "head": F.expr("substring(value, 1, 5)"),
             }
         )
+
+    def _met(self, frame: DataFrame) -> DataFrame:
+        """Records with ``_met``, the newest position that the table or the tombstones have of their key."""
+        known = self._target().drop("dead")
+        tombstones = self._remembered()
+        if tombstones is not None:
+            known = known.unionByName(tombstones)
+        keys = [f"k{n}" for n in range(len(self.fold.keys))]
+        known = known.groupBy(*keys).agg(F.expr("max(at) AS _met"))
+        image = (f"r.i.{name(avro_name(k))} = t.k{n}" for n, k in enumerate(self.fold.keys))
+        return frame.alias("r").join(known.alias("t"), F.expr(" AND ".join(image)), "left").drop(*keys)
 
     def folded(self, changes: DataFrame) -> DataFrame:
         """One row per key."""

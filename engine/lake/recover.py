@@ -12,13 +12,12 @@ Rule: reads; the only writes are the steps of a schema change that were interrup
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 
 from engine import names
 from engine.errors import HistoryLost, TableReplaced
-from engine.lake import batch, book, commits, table
+from engine.lake import batch, book, commits, landed, table
 from engine.lake.commits import Commit
 from engine.lake.desk import Desk, Standing
 from engine.ledger import Entry
@@ -69,24 +68,34 @@ def _from_commit(
         )
     standing.seq = seq
     if commit is not None:
-        standing.offsets = dict(commit.next)
-        standing.topic_id = str(commit.said["topic_id"])
-    elif entry is not None:
-        standing.offsets = ends(booked, entry)
-        standing.topic_id = entry.topic_id
+        standing.offsets, standing.topic_id = dict(commit.next), str(commit.said["topic_id"])
     if entry is not None:
-        standing.waters = batch.waters_from(json.loads(entry.marks))
+        after = batch.after(entry)
+        standing.offsets, standing.topic_id = dict(after.next), entry.topic_id
+        standing.waters, standing.doubt = dict(after.waters), after.doubt
     _book_again(desk, standing, seq, booked)
     return standing, commit if entry is None else None
 
 
-def ends(booked: Mapping[int, Entry], newest: Entry) -> dict[int, int]:
-    """Where the entries of one topic left each partition: a batch names only those that moved."""
-    found: dict[int, int] = {}
-    for seq in sorted(s for s in booked if s <= newest.seq):
-        if booked[seq].topic_id == newest.topic_id:
-            found |= {p: b for p, (_, b) in booked[seq].offsets.items()}
-    return found
+def give_up(desk: Desk, standing: Standing, commit: Commit) -> None:
+    """Book a batch whose records are gone from the topic, as a person has accepted: by its commit alone.
+
+    What it read is not known any more, nor how high its partitions stand: the table is asked for that.
+    """
+    held = commits.newest(book.quarantine_path(desk.root), standing.app_id)
+    written = held is not None and held.seq == commit.seq
+    rejected = "what it rejected is in quarantine" if written else "what it would have rejected is lost"
+    why = f"its records are gone from the topic: what it read is not counted, {rejected}"
+    met = batch.again(commit, standing.flow, desk.driver)
+    standing.waters, standing.doubt = dict(met.waters), landed.top(desk.session, desk.root, standing.flow)
+    entry = replace(
+        batch.rebooked(commit, standing.flow),
+        quarantined=held.metrics.get("numOutputRows", 0) if held is not None and written else None,
+        reasons=(why, *(a.reason for a in (*met.accepted, *standing.taken))),
+        marks=batch.After(standing.offsets, standing.waters, standing.doubt).text(),
+    )
+    desk.book.add(entry)
+    standing.taken = []
 
 
 def _refuse_unknown(booked: Mapping[int, Entry], flow: FlowPlan) -> None:

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from engine.errors import (
     GapAhead,
+    LakeUnreachable,
     LedgerDisagrees,
     OffsetsGone,
     RegistryUnreachable,
@@ -64,6 +65,68 @@ def test_a_topic_made_again_stops_its_flow_and_no_other(landing: Landing) -> Non
     book.accept(landing.lake, table.flow.name, by="anna", at="now")
     landing.land()
     assert ids(table) == list(range(8))
+
+
+def again_when(landing: Landing, table: Table, point: str, first: int, count: int) -> None:
+    """Make the topic again, with other records, when a batch is at that point."""
+
+    def hook(reached: str) -> None:
+        if reached == point:
+            landing.at = lambda _point: None
+            landing.drop(table.topic)
+            landing.create(table.topic)
+            fill(table, first, count)
+
+    landing.at = hook
+
+
+@pytest.mark.parametrize("mode", ["append", "scd1"])
+def test_i2_a_topic_made_again_in_the_middle_of_a_batch_loses_and_doubles_nothing(
+    landing: Landing, mode: str
+) -> None:
+    table = landing.table(fields=FIELDS, mode=mode)
+    fill(table, 0, 2)
+    landing.land()
+    fill(table, 2, 2)
+    again_when(landing, table, "landing.before-batch", 10, 5)
+    assert code(landing, table) == TopicReplaced.code
+    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    landing.land()
+    assert set(ids(table)) - {2, 3} == {0, 1, 10, 11, 12, 13, 14}
+    assert len(ids(table)) == len(set(ids(table)))
+    uncounted = table.entries()[1]
+    assert (uncounted.state, uncounted.read) == ("rebooked", None)
+    assert any("anna accepted landing.topic-replaced" in reason for reason in uncounted.reasons)
+    fill(table, 15, 1)
+    landing.land()
+    assert 15 in ids(table)
+
+
+def test_a_batch_whose_records_are_gone_before_it_was_counted_is_booked_by_an_answer(
+    landing: Landing,
+) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 2)
+    landing.land()
+    fill(table, 2, 3)
+
+    def forget(reached: str) -> None:
+        if reached.startswith("landing.after-table"):
+            landing.at = lambda _point: None
+            admin = AdminClient({"bootstrap.servers": landing.kafka})
+            for done in admin.delete_records([TopicPartition(table.topic, 0, 4)]).values():
+                done.result(30)
+            raise LakeUnreachable("the process died")
+
+    landing.at = forget
+    assert code(landing, table) == OffsetsGone.code
+    assert "offsets [2, 4), which batch 2 has landed" in table.state().what
+    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    fill(table, 5, 1)
+    landing.land()
+    assert ids(table) == [0, 1, 2, 3, 4, 5]
+    assert [(e.state, e.read) for e in table.entries()] == [("landed", 2), ("rebooked", None), ("landed", 1)]
+    assert "not counted" in table.entries()[1].reasons[0]
 
 
 def test_retention_that_ran_past_us_stops_with_the_exact_range(landing: Landing) -> None:

@@ -17,7 +17,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from engine.cli import land as verb
 from engine.errors import RegistryRefused, TopicUnreachable
-from engine.lake import book, dispatch, fold, guard, quarantine, recover, session, table
+from engine.lake import book, dispatch, fold, guard, quarantine, session, table
 from engine.lake.book import Book, FlowState
 from engine.lake.decode import Decoder
 from engine.lake.desk import Standing
@@ -33,12 +33,6 @@ def entry(seq: int, offsets: Mapping[int, tuple[int, int]], topic_id: str = "t")
         flow="f", table="b.t", app_id="f:1", seq=seq, plan="p", writer="w", topic="t", topic_id=topic_id,
         offsets=offsets, read=1, landed=1, table_version=seq, landed_at_us=1,
     )  # fmt: skip
-
-
-def test_offsets_from_the_ledger_know_every_partition_and_not_only_the_last_batchs_i2() -> None:
-    booked = {1: entry(1, {0: (0, 9), 3: (0, 4)}, "old"), 2: entry(2, {0: (0, 5), 1: (0, 7)}),
-              3: entry(3, {1: (7, 8)}), 4: entry(4, {0: (5, 6)})}  # fmt: skip
-    assert recover.ends(booked, booked[3]) == {0: 5, 1: 8}
 
 
 def test_two_landings_of_one_lake_never_double_the_ledger_i4(
