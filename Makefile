@@ -34,7 +34,7 @@ check: $(READY)  ## format, lint, types, import contracts, unit and conformance 
 # The services and one Spark are shared by the tests of a run, so those go in the order of their files.
 test: $(READY)  ## every test, on the real components
 	$(BIN)/pytest tests/unit
-	$(BIN)/pytest tests/conformance tests/e2e tests/faults -p no:randomly
+	$(BIN)/pytest tests/conformance tests/e2e tests/faults -p no:randomly --durations=30
 
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
 	SEEDS=$(SEEDS) $(BIN)/pytest tests/faults
