@@ -28,6 +28,19 @@ def table_rows(path: Path) -> list[Row]:
     return rows
 
 
+def versions(path: Path, key: str = "id") -> list[dict[Any, Row]]:
+    """The rows by key in every version of a table that can still be read, the oldest first."""
+    newest = DeltaTable(str(path))
+    numbers = sorted(entry["version"] for entry in newest.history())
+    found = []
+    for number in numbers:
+        at = DeltaTable(str(path), version=number)
+        if key in {field.name for field in at.schema().fields}:
+            read = QueryBuilder().register("t", at).execute("select * from t").read_all()
+            found.append({row[key]: row for row in pa.table(read).to_pylist()})
+    return found
+
+
 def user_rows(rows: Iterable[Row], key: str = "id") -> dict[Any, Row]:
     """Rows by key, without the engine's columns; a key that stands twice is an error."""
     found: dict[Any, Row] = {}

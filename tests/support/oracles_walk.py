@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.support import oracles, oracles_lake, oracles_log, workload_postgres
+from tests.support import oracles, oracles_lake, oracles_log, oracles_versions, workload_postgres
 from tests.support.flows import TABLES, World
 from tests.support.workload import COUNTERS, LISTS, Change
 
@@ -23,7 +23,7 @@ def judge_stream(world: World, told: Mapping[str, list[Change]]) -> list[oracles
 
 
 def judge_lake(world: World, told: Mapping[str, list[Change]]) -> list[oracles.Wrong]:
-    """O2, O3 and once on the journals, O4 on the newest rows, O7 on the logs, I4 on the ledger."""
+    """O2, O3 and once on the journals, O2, O3 and O4 on the newest rows, O7 on the logs, I4 on the ledger."""
     wrong: list[oracles.Wrong] = []
     for table in TABLES:
         journal = oracles_lake.table_changes(world.table(f"{table}_log"))
@@ -33,6 +33,11 @@ def judge_lake(world: World, told: Mapping[str, list[Change]]) -> list[oracles.W
             wrong += oracles.lists_grow(journal, workload_postgres.as_source(source, "items"))
         else:
             wrong += oracles.counters_walk(journal, workload_postgres.as_source(source, "state"))
+        history = oracles_lake.versions(world.table(f"{table}_now"))
+        walked = (
+            oracles_versions.lists_only_grow if table == LISTS else oracles_versions.counters_only_advance
+        )
+        wrong += walked(history)
         newest = oracles_lake.user_rows(oracles_lake.table_rows(world.table(f"{table}_now")))
         compared = oracles.compare(source, newest)
         if not compared.exact:
