@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from engine.errors import LedgerDisagrees
 from engine.lake.answer import Answer
 from engine.lake.commits import Commit
 from engine.lake.ranges import Offsets, Range
@@ -174,6 +175,7 @@ class Seen:
     late: int = 0
     unset: int = 0  # sound records without a row to apply them to, quarantined as such
     remembered: int = 0  # deletes and floors: rows of the tombstones' own commit
+    leaving: int = 0  # rows of the table that its deletes and floors meet
     committed_us_min: int | None = None
     committed_us_max: int | None = None
     waters: Waters = field(default_factory=dict)
@@ -216,6 +218,17 @@ def entry(
         reasons=tuple(answer.reason for answer in batch.accepted),
         marks=After(batch.next, seen.waters, batch.doubt).text(),
     )
+
+
+def check_deleted(batch: Batch, seen: Seen, commit: Commit) -> None:
+    """Raise LedgerDisagrees unless the commit deleted the rows that the batch had to delete (I4)."""
+    deleted = commit.metrics.get("numTargetRowsDeleted", 0)
+    if deleted != seen.leaving:
+        raise LedgerDisagrees(
+            f"the batch had {seen.leaving} rows to delete, and its commit has deleted {deleted}",
+            where=f"{batch.flow.name} seq {batch.seq}",
+            hint=f"compare {batch.flow.sink.table} with its version {commit.version - 1}, then restart",
+        )
 
 
 def rebooked(commit: Commit, flow: FlowPlan) -> Entry:

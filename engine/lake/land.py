@@ -269,6 +269,7 @@ class _Attempt:
             desk.at(f"landing.after-table:{self.flow.name}")
             guard.same_topic(desk, standing)
         merged = halt.sure(seen_now, where=self._where(planned))
+        batch.check_deleted(planned, merged.seen, commit)
         held = self._quarantine(planned, merged, raw, decoder)
         entry = batch.entry(
             planned,

@@ -26,6 +26,7 @@ from engine.lake.fold import Fold, below, bounds
 from engine.names import avro_name
 from engine.schema import delta
 
+_BROADCAST_ROWS = 20_000
 _RAW = ("partition", "offset", "value", "key", "timestamp")
 
 
@@ -104,7 +105,7 @@ class Scd1:
         )
         return joined.selectExpr("s.*", f"{verdict} AS verdict")
 
-    def _target(self) -> DataFrame:
+    def _target(self, limits: str = "") -> DataFrame:
         keys = [f"{name(k)} AS k{n}" for n, k in enumerate(self.fold.keys)]
         floor = self.batch.floor
         # a row below the floor is gone, whether or not the floor has been applied to the table yet
@@ -112,7 +113,8 @@ class Scd1:
         if floor is not None:
             dead = f"({dead} OR {below('_position', floor)})"
         reader = self.session.read.format("delta").option("versionAsOf", str(self.before))
-        return reader.load(str(self.path)).selectExpr(*keys, "_position AS at", f"{dead} AS dead")
+        rows = reader.load(str(self.path)).alias("t").where(f"true{limits}")
+        return rows.selectExpr(*keys, "_position AS at", f"{dead} AS dead")
 
     def _remembered(self) -> DataFrame | None:
         if not book.exists(self.tombstones):
@@ -152,6 +154,24 @@ class Scd1:
             judged.groupBy("verdict").agg(F.expr("count(1) AS keys"), F.expr("sum(cnt) AS changes")).collect()
         )
         return {row.verdict: (row["keys"], row["changes"]) for row in rows}
+
+    def leaving(self, chosen: DataFrame, got: Mapping[str, Any]) -> int:
+        """How many rows the MERGE has to delete: the second witness of its own count (I4)."""
+        if self.fold.soft:
+            return 0
+        on = " AND ".join(f"t.k{n} = s.k{n}" for n in range(len(self.fold.keys)))
+        found = 0
+        if got["deletes"]:
+            deletes = chosen.where("op = 'd'")
+            if got["deletes"] <= _BROADCAST_ROWS:
+                deletes = F.broadcast(deletes)
+            limits = bounds(self.fold.keys, self.fold.target.columns, got)
+            met = F.expr(f"{on} AND s._position > t.at")
+            found += self._target(limits).alias("t").join(deletes.alias("s"), met, "left_semi").count()
+        if self.batch.floors_in_batch and self.batch.floor is not None:
+            under = self._target().where(below("at", self.batch.floor))
+            found += under.alias("t").join(chosen.alias("s"), F.expr(on), "left_anti").count()
+        return found
 
     # what is written
 
@@ -244,10 +264,12 @@ def run(work: Scd1, *, write: bool) -> Merged:
         verdicts = work.verdicts(judged)
         chosen = judged.where("verdict = 'apply'")
     remembered = _remember(work, chosen, got, write=write)
+    leaving = work.leaving(chosen, got)
     unset = work.unset(judged).localCheckpoint() if judged is not None and "unset" in verdicts else None
     if write:
         work.merge(chosen, got)
-    return Merged(_seen(work.batch, records, verdicts, remembered), unset)
+    seen = _seen(work.batch, records, verdicts, remembered)
+    return Merged(replace(seen, leaving=leaving), unset)
 
 
 def _remember(work: Scd1, chosen: DataFrame, got: Mapping[str, Any], *, write: bool) -> int:

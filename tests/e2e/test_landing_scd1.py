@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from engine.lake import book
+from engine.errors import LedgerDisagrees
+from engine.lake import book, commits
 from engine.state import State
 from tests.support.avro_records import Field
 from tests.support.landing import Landing, Table
@@ -48,6 +50,33 @@ def test_the_newest_change_of_a_key_is_its_row(landing: Landing) -> None:
     assert terms(table)[1] == (3, 3, 0, 0, 0)
     stones = table_rows(book.tombstones_path(table.lake, table.flow.sink.table))
     assert sorted(r["id"] for r in stones) == [0, 2]
+
+
+def test_i4_a_merge_that_says_it_deleted_other_rows_stops_the_flow(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = landing.table(mode="scd1", fields=FIELDS)
+    for n in range(3):
+        table.change("c", row(n))
+    landing.land()
+    table.maker.begin()
+    for gone in (0, 2, 7):
+        table.change("d", {"id": gone})
+    whole = commits.ours
+
+    def one_less(*given: Any) -> Any:
+        commit = whole(*given)
+        metrics = {} if commit is None else {**commit.metrics, "numTargetRowsDeleted": 1}
+        return commit and replace(commit, metrics=metrics)
+
+    monkeypatch.setattr(commits, "ours", one_less)
+    state = landing.land()[table.flow.name]
+    assert (state.state, state.code) == (State.STOPPED, LedgerDisagrees.code)
+    assert "2 rows to delete, and its commit has deleted 1" in state.what
+    monkeypatch.undo()
+    landing.land()
+    assert set(values(table)) == {1}
+    assert [e.state for e in table.entries()] == ["landed", "completed"]
 
 
 def test_what_comes_again_or_late_loses_against_rows_and_tombstones(landing: Landing) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import SchemaBlocked
+from engine.errors import LedgerDisagrees, SchemaBlocked
 from engine.lake import append, batch, book, commits, decode, evolve, fold, ranges
 from engine.lake.answer import Answer
 from engine.lake.batch import Batch, Water
@@ -120,6 +120,18 @@ def test_a_merge_counts_what_it_put_in_not_what_it_deleted(tmp_path: Path) -> No
     commit = commits.newest(tmp_path, a_batch().app_id)
     assert commit is not None
     assert batch.landed_rows(commit) == 5
+
+
+@pytest.mark.parametrize("deleted", [0, 2, 4])
+def test_i4_a_merge_that_deleted_other_rows_than_were_seen_stops_the_flow(
+    tmp_path: Path, deleted: int
+) -> None:
+    write_log(tmp_path, landed(a_batch(), numTargetRowsInserted=0, numTargetRowsDeleted=deleted))
+    commit = commits.newest(tmp_path, a_batch().app_id)
+    assert commit is not None
+    batch.check_deleted(a_batch(), batch.Seen(read=3, bad=0, leaving=deleted), commit)
+    with pytest.raises(LedgerDisagrees, match="deleted"):
+        batch.check_deleted(a_batch(), batch.Seen(read=3, bad=0, leaving=3), commit)
 
 
 def test_a_plan_comes_back_by_its_hash(tmp_path: Path) -> None:
