@@ -6,7 +6,7 @@ secret (I8). This room counts nothing by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
@@ -22,6 +22,16 @@ CAPTURE_CONFIRMED: Final = "ecluse_capture_last_confirm_timestamp_seconds"
 CAPTURE_POSITION: Final = "ecluse_capture_position"
 CAPTURE_LAG: Final = "ecluse_capture_source_lag_seconds"
 CAPTURE_WAITED: Final = "ecluse_capture_topic_waits_total"
+
+# the landing
+LANDING_BATCHES: Final = "ecluse_landing_batches_total"
+LANDING_READ: Final = "ecluse_landing_read_total"
+LANDING_ROWS: Final = "ecluse_landing_rows_total"
+LANDING_FAILURES: Final = "ecluse_landing_failures_total"
+LANDING_LAG: Final = "ecluse_landing_lag_offsets"
+LANDING_LANDED: Final = "ecluse_landing_last_landed_timestamp_seconds"
+LANDING_COMMIT: Final = "ecluse_landing_last_commit_timestamp_seconds"
+LANDING_STATE: Final = "ecluse_landing_state"
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -60,6 +70,51 @@ class CaptureMeters:
     def failed(self, code: str) -> None:
         """Count a failure that is waited out."""
         self._failures.labels(self._capture, code).inc()
+
+
+class LandingMeters:
+    """The numbers of a landing, flow by flow; what is not known of a flow is absent, never 0.
+
+    ``ecluse_landing_rows_total`` counts by outcome, the ledger's terms (I4): their sum is what was read.
+    ``ecluse_landing_state`` is 1 for the state that a flow is in, 0 for the others.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        into, labels = registry or CollectorRegistry(), ["flow"]
+        self._batches = Counter(LANDING_BATCHES, "Batches landed.", labels, registry=into)
+        self._read = Counter(LANDING_READ, "Records read.", labels, registry=into)
+        self._rows = Counter(LANDING_ROWS, "What became of them.", [*labels, "outcome"], registry=into)
+        self._failures = Counter(LANDING_FAILURES, "Failures, by code.", [*labels, "code"], registry=into)
+        self._lag = Gauge(LANDING_LAG, "Offsets that have not landed.", labels, registry=into)
+        self._landed = Gauge(LANDING_LANDED, "When a batch last landed.", labels, registry=into)
+        self._commit = Gauge(LANDING_COMMIT, "Commit time of the newest row landed.", labels, registry=into)
+        self._state = Gauge(LANDING_STATE, "Whether the flow is in this state.", [*labels, "state"],
+                            registry=into)  # fmt: skip
+
+    def landed(
+        self, flow: str, *, read: int, outcomes: Mapping[str, int], at_s: float, committed_s: float | None
+    ) -> None:
+        """Count a batch that is durable and booked."""
+        self._batches.labels(flow).inc()
+        self._read.labels(flow).inc(read)
+        for outcome, count in outcomes.items():
+            self._rows.labels(flow, outcome).inc(count)
+        self._landed.labels(flow).set(at_s)
+        if committed_s is not None:
+            self._commit.labels(flow).set(committed_s)
+
+    def failed(self, flow: str, code: str) -> None:
+        """Count what parked or stopped a flow."""
+        self._failures.labels(flow, code).inc()
+
+    def lag(self, flow: str, offsets: int) -> None:
+        """How many offsets wait."""
+        self._lag.labels(flow).set(offsets)
+
+    def state(self, flow: str, now: str, states: Iterable[str]) -> None:
+        """Which of all states a flow is in."""
+        for state in states:
+            self._state.labels(flow, state).set(state == now)
 
 
 def serve(port: int, registry: CollectorRegistry, *, host: str = LOOPBACK) -> None:

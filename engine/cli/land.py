@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from engine.cli import compose, places, show
+from engine.cli import compose, places, show, telling
 from engine.cli.compose import Call
 from engine.cli.run import told_to_stop
 from engine.errors import Missing, Unmet
@@ -36,15 +36,26 @@ def landing(
     available_now: Annotated[
         bool, typer.Option("--available-now", help="Land what is there now, then end.")
     ] = False,
+    metrics_port: Annotated[
+        int, typer.Option(metavar="PORT", help="Show metrics at http://127.0.0.1:PORT/metrics.")
+    ] = 0,
 ) -> None:
     """Land topics in Delta tables, until told to stop (SIGTERM ends after the batches in flight)."""
-    run_landing(context.obj, group, available_now=available_now)
+    run_landing(context.obj, group, available_now=available_now, metrics_port=metrics_port)
 
 
 def run_landing(
-    call: Call, group: str = _DEFAULT, *, available_now: bool = False, at: Callable[[str], None] = no_point
+    call: Call,
+    group: str = _DEFAULT,
+    *,
+    available_now: bool = False,
+    at: Callable[[str], None] = no_point,
+    metrics_port: int = 0,
 ) -> None:
     """Run a group's landing; raises Unmet when, available now, a flow could not reach the ends."""
+    from prometheus_client import CollectorRegistry
+
+    from engine import metrics
     from engine.lake import dispatch
     from engine.lake.session import Engine
     from engine.state import State
@@ -54,6 +65,9 @@ def run_landing(
     lane = _lane(plan, group)
     where, runtime = places.find(call, plan), places.spark(call)
     topic = KafkaTopic(where.kafka)
+    numbers = CollectorRegistry()
+    if metrics_port:
+        metrics.serve(metrics_port, numbers)
     engine = Engine(
         java_home=Path(runtime.java_home),
         jars=[Path(jar) for jar in runtime.spark_jars],
@@ -68,6 +82,8 @@ def run_landing(
             topics=topic,
             gaps=_Gaps(plan, topic),
             at=at,
+            log=telling.worker_log(group=group),
+            meters=metrics.LandingMeters(numbers),
         )
         states = dispatch.run(lane, world, engine=engine, stop=stop, available_now=available_now)
     stuck = [s for s in states.values() if s.state is State.STOPPED or s.state is State.PARKED]

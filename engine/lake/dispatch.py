@@ -34,11 +34,10 @@ from engine.lake.decode import NONCE_BYTES
 from engine.lake.desk import Desk, Gap, Schemas, Topics
 from engine.lake.lane import Ends, Lane
 from engine.lake.session import Engine
+from engine.metrics import LandingMeters
 from engine.plan import LanePlan
 from engine.state import State
 from engine.supervise import Clock, Parked, Policy, attempt
-
-LOG = structlog.get_logger()
 
 _TRIES_NOW: Final = 5  # failures in a row after which --available-now ends without a flow
 _ASK_AGAIN_S: Final = 5.0
@@ -60,7 +59,10 @@ def pass_by(_point: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What the landing of a group is given. ``kafka`` are the client's options, ``gaps`` by flow."""
+    """What the landing of a group is given.
+
+    ``kafka`` are the client's options, ``gaps`` by flow; ``log`` is a structlog logger.
+    """
 
     lake_root: Path
     kafka: Mapping[str, str]
@@ -70,6 +72,8 @@ class World:
     at: Callable[[str], None] = pass_by
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    log: Any = field(default_factory=structlog.get_logger)
+    meters: LandingMeters = field(default_factory=LandingMeters)
 
 
 def run(
@@ -147,7 +151,9 @@ class _Driver:
 
         # no wait inside a worker: a failing flow gives its thread back and comes again when its time is up
         policy = Policy(first_s=1.0, most_s=60.0, give_up_s=-1.0, chance=lambda: 0.0)
-        self.seats = Lane(self.lane, world.lake_root, self.spark, desk, self._clock(), policy)
+        self.seats = Lane(
+            self.lane, world.lake_root, self.spark, desk, self._clock(), policy, world.log, world.meters
+        )
 
     def _clock(self) -> Clock:
         return Clock(
@@ -196,7 +202,7 @@ class _Driver:
         """Start the query; where it ended by itself, it starts again, at last without its checkpoint."""
         checkpoint = book.checkpoint_path(self.world.lake_root, self.lane.group, self.lane.lane)
         if before is not None:
-            LOG.warning("query-ended", group=self.lane.group, why=str(before.exception())[:300])
+            self.world.log.warning("query-ended", group=self.lane.group, why=str(before.exception())[:300])
             self._quick_ends += 1
             if self._quick_ends > 1:
                 shutil.rmtree(checkpoint, ignore_errors=True)
@@ -242,7 +248,7 @@ class _Driver:
             self._asked_s = now_s
             asked = attempt(lambda _progress: self._ask(), self.seats.policy, self._clock())
             if isinstance(asked, Parked):
-                _passing(asked.error)
+                self._passing(asked.error)
         self._alive()
         self.seats.dispatch(self.ends)
 
@@ -263,9 +269,8 @@ class _Driver:
         if not session.alive(self.spark):
             raise LakeUnreachable("Spark's process has ended", where=self.lane.group, hint="start it again")
 
-
-def _passing(error: EcluseError) -> None:
-    """Kafka did not answer the timer: the flows find out for themselves; anything else is told upwards."""
-    if error.act is not Act.RETRY:
-        raise error
-    LOG.warning("not-answered", code=error.code, what=error.what)
+    def _passing(self, error: EcluseError) -> None:
+        """Kafka did not answer the timer: the flows find out for themselves; the rest is told upwards."""
+        if error.act is not Act.RETRY:
+            raise error
+        self.world.log.warning("not-answered", code=error.code, what=error.what)

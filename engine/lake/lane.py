@@ -10,27 +10,29 @@ from __future__ import annotations
 
 import functools
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import structlog
 from pyspark.sql import SparkSession
 
+from engine import ledger
 from engine.errors import Act, Bug, EcluseError, GapAhead
 from engine.lake import book, land, maintain, ranges, session
 from engine.lake.answer import Answer
 from engine.lake.book import FlowState
 from engine.lake.desk import Desk, Gap, Standing
 from engine.lake.ranges import Offsets
+from engine.ledger import Entry
+from engine.metrics import LandingMeters
 from engine.plan import FlowPlan, LanePlan
 from engine.state import Event, State, move
 from engine.supervise import Clock, Parked, Policy, attempt
 
-LOG = structlog.get_logger()
 Ends = Mapping[str, Offsets]
 """Topic to the end of each partition."""
 
@@ -50,6 +52,7 @@ class Seat:
     looked_s: float = float("-inf")
     failures: int = 0
     doubted: bool = False  # the topic may not be the one that was read: look, whatever the offsets say
+    reached: Offsets | None = None  # the last offsets that it was known to stand at
     at_gap: bool = False  # stopped with nothing left to land: what comes before the gap may still come
 
     @property
@@ -76,6 +79,8 @@ class Lane:
     desk: Callable[[SparkSession], Desk]
     clock: Clock
     policy: Policy
+    log: Any
+    meters: LandingMeters
     seats: list[Seat] = field(default_factory=list)
     _pool: ThreadPoolExecutor = field(init=False)
     _local: threading.local = field(default_factory=threading.local)
@@ -86,6 +91,7 @@ class Lane:
         for flow in self.plan.flows:
             book.store_plan(self.root, flow)  # before its first use: recovery reads it by its hash
             self.seats.append(Seat(flow, self._begin(book.load_state(self.root, flow.name))))
+            self._show_state(self.seats[-1])
 
     def _begin(self, state: FlowState) -> FlowState:
         """A restart looks at a stopped flow anew: what stopped it is found again, before anything lands."""
@@ -101,6 +107,9 @@ class Lane:
         handed = 0
         with self._lock:
             for seat in self.seats:
+                if seat.reached is not None and seat.flow.topic.name in ends:
+                    lag = ranges.backlog(seat.reached, ends[seat.flow.topic.name])
+                    self.meters.lag(seat.flow.name, lag)
                 if self._due(seat, ends, now_s, defer=defer):
                     seat.started_s = now_s
                     seat.work = self._pool.submit(self._work, seat, ends.get(seat.flow.topic.name, {}))
@@ -194,15 +203,12 @@ class Lane:
             seat.standing = land.stand(desk, seat.flow, seat.state.accepted)
         standing = seat.standing
         entry = land.land(desk, standing, ends, seat.state.accepted)
-        seat.doubted = False
+        seat.doubted, seat.reached = False, dict(standing.offsets)
         if entry is None:
             if seat.state.code:  # what stopped it is gone, and nothing waits; an answer waits for its batch
                 self._landed(seat, seat.state.accepted)
             return
-        LOG.info(
-            "landed", flow=entry.flow, seq=entry.seq, read=entry.read, landed=entry.landed,
-            quarantined=entry.quarantined, late=entry.late, ms=entry.duration_ms,
-        )  # fmt: skip
+        self._count(entry)
         self._landed(seat)
         if maintain.due(standing):
             maintain.compact(self._maintenance(), self.root, standing)
@@ -222,6 +228,23 @@ class Lane:
 
     # --- what becomes of it
 
+    def _count(self, entry: Entry) -> None:
+        self.log.info(
+            "landed", flow=entry.flow, seq=entry.seq, read=entry.read, landed=entry.landed,
+            quarantined=entry.quarantined, late=entry.late, ms=entry.duration_ms,
+        )  # fmt: skip
+        committed_us = entry.committed_us_max
+        self.meters.landed(
+            entry.flow,
+            read=entry.read or 0,
+            outcomes={term: count for term, count in ledger.terms(entry).items() if count},
+            at_s=entry.landed_at_us / 1e6,
+            committed_s=None if committed_us is None else committed_us / 1e6,
+        )
+
+    def _show_state(self, seat: Seat) -> None:
+        self.meters.state(seat.flow.name, seat.state.state.value, [state.value for state in State])
+
     def _landed(self, seat: Seat, accepted: tuple[Answer, ...] = ()) -> None:
         seat.failures = 0
         now = FlowState(
@@ -240,7 +263,8 @@ class Lane:
         self._tell(seat, error, standing, state)
 
     def _tell(self, seat: Seat, error: EcluseError, standing: Standing | None, state: State) -> None:
-        LOG.warning(
+        self.meters.failed(seat.flow.name, error.code)
+        self.log.warning(
             state.value, flow=seat.flow.name, code=error.code, what=error.what, where=error.where,
             failures=seat.failures,
         )  # fmt: skip
@@ -257,10 +281,12 @@ class Lane:
         at = datetime.fromtimestamp(self.clock.wall(), UTC).isoformat(timespec="seconds")
         seat.state = replace(state, since=at)
         book.store_state(self.root, seat.state)
+        self._show_state(seat)
 
     def _ended(self, seat: Seat, work: Future[None]) -> None:
         """A worker that fell over is a fault of ours: the flow stops, the others go on."""
         fault = None if work.cancelled() else work.exception()
         if fault is not None:
-            LOG.error("fault", flow=seat.flow.name, exc_info=fault)
+            trace = "".join(traceback.format_exception(fault))
+            self.log.error("fault", flow=seat.flow.name, trace=trace)
             self._failed(seat, Bug(f"{type(fault).__name__}: {fault}", where=seat.flow.name))

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from engine.errors import EcluseError, GapAhead, LakeUnreachable, OffsetsGone
 from engine.lake import batch, book, commits, guard
@@ -17,10 +18,12 @@ from engine.lake.answer import Answer
 from engine.lake.decode import Decoder
 from engine.lake.desk import Gap, Standing
 from engine.lake.lane import Lane
+from engine.metrics import LandingMeters
 from engine.plan import LanePlan
 from engine.schema import Int64
 from engine.state import State
 from engine.supervise import Clock, Policy
+from tests.support.memory import Told
 from tests.unit.test_lake_plans import FLOW, a_batch, landed, write_log
 
 GAP = Gap(1, 24, "source.gap-suspected", "the table left the publication")
@@ -43,6 +46,7 @@ class Handed(Lane):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.handed: list[str] = []
+        self.numbers: CollectorRegistry
 
     def _work(self, seat: Any, ends: Any) -> None:
         del ends
@@ -53,9 +57,9 @@ class Handed(Lane):
 def lane(tmp_path: Path) -> Handed:
     policy = Policy(1, 1, -1, lambda: 0)
     no_spark: Any = None
-    found = Handed(
-        LanePlan("default", "live", (FLOW,), 1, 0.2), tmp_path, no_spark, no_spark, Time().clock(), policy
-    )
+    plan, numbers = LanePlan("default", "live", (FLOW,), 1, 0.2), CollectorRegistry()
+    found = Handed(plan, tmp_path, no_spark, no_spark, Time().clock(), policy, Told(), LandingMeters(numbers))
+    found.numbers = numbers
     found.seats[0].standing = Standing(FLOW, "a", offsets={0: 5})
     return found
 
@@ -188,3 +192,38 @@ def test_a_stub_is_left_out_where_it_was_accepted_and_nowhere_else() -> None:
     said = Decoder(columns={"id": Int64()}, writers=[], stubs=frozenset({(2, 17)}), nonce=b"n" * 16).reason()
     assert "WHEN stubbed AND partition = 2 AND offset = 17 THEN 'row-too-large'" in said
     assert "WHEN stubbed THEN raise_error" in said
+
+
+# --- what is told
+
+
+def test_a_landing_tells_what_it_does_to_its_log_and_in_its_numbers(lane: Handed) -> None:
+    entry = batch.entry(
+        a_batch(),
+        batch.Seen(read=9, bad=2, duplicates=3, committed_us_max=5_000_000),
+        version=1, landed=4, quarantined=2, now_us=8_000_000,
+    )  # fmt: skip
+    lane._count(entry)
+    lane.seats[0].reached = {0: 5}
+    lane.dispatch({FLOW.topic.name: {0: 7}})
+    lane.settle()
+    lane._failed(lane.seats[0], LakeUnreachable("the lake sleeps"))
+    log: Any = lane.log
+    assert log.facts("landed")[0]["read"] == 9
+    assert log.facts("parked")[0]["code"] == LakeUnreachable.code
+
+    def number(name: str, **labels: str) -> float | None:
+        found: float | None = lane.numbers.get_sample_value(
+            f"ecluse_landing_{name}", {"flow": FLOW.name, **labels}
+        )
+        return found
+
+    assert number("batches_total") == 1
+    assert number("read_total") == 9
+    outcomes = {o: number("rows_total", outcome=o) for o in ("landed", "duplicates", "quarantined", "late")}
+    assert outcomes == {"landed": 4, "duplicates": 3, "quarantined": 2, "late": None}
+    assert number("last_landed_timestamp_seconds") == 8
+    assert number("last_commit_timestamp_seconds") == 5
+    assert number("lag_offsets") == 2
+    assert number("failures_total", code=LakeUnreachable.code) == 1
+    assert [number("state", state=s) for s in ("new", "parked")] == [0, 1]

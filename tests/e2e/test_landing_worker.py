@@ -1,0 +1,61 @@
+"""The command ``run landing``: what it says, and where."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.support.flows import World
+from tests.support.waits import wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.spark]
+
+FLOWS = {"parcel": {"table": "public.parcel", "sink": "parcel", "mode": "append"}}
+
+
+@pytest.fixture(scope="module")
+def world(worlds: Callable[[str], World]) -> World:
+    found = worlds("landing")
+    found.write_project(FLOWS)
+    admin = AdminClient({"bootstrap.servers": found.places.kafka})
+    for done in admin.create_topics([NewTopic(found.topic("parcel"), 1, 1)]).values():
+        done.result(30)
+    return found
+
+
+def test_numbers_are_shown_on_loopback_when_asked_for(world: World) -> None:
+    world.poison("parcel", b"junk")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    worker = world._start("landing", ["run", "landing", "--metrics-port", str(port)], "", 1)  # noqa: SLF001
+
+    def shown(name: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+        assert world.canary not in text
+        found = re.search(rf"^ecluse_landing_{name} (\S+)$", text, re.MULTILINE)
+        return found[1] if found else ""
+
+    wait_until(lambda: any(e.get("event") == "landed" for e in worker.events()), "a batch", limit_s=120)
+    wait_until(
+        lambda: shown(r'rows_total\{flow="walk.parcel",outcome="quarantined"\}') == "1.0", "its number"
+    )
+    wait_until(lambda: shown(r'lag_offsets\{flow="walk.parcel"\}') == "0.0", "no lag")
+    assert shown(r'state\{flow="walk.parcel",state="streaming"\}') == "1.0"
+    assert worker.stop() == 0, worker.text()
+
+
+def test_what_it_does_is_json_on_stderr_and_stdout_is_for_data(world: World) -> None:
+    world.poison("parcel", b"more junk")
+    ended = world.ecluse("run", "landing", "--available-now")
+    assert ended.stdout == ""
+    told = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    (landed,) = [each for each in told if each["event"] == "landed"]
+    assert (landed["group"], landed["level"], landed["quarantined"]) == ("default", "info", 1)
