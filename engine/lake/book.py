@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import deltalake
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
 from engine import ledger
@@ -32,7 +33,14 @@ from engine.source import TableSpec
 from engine.state import State
 
 FOLDER: Final = "_ecluse"
-_COMPACT_AFTER: Final = 100
+_COMPACT_AFTER: Final = 100  # batches
+_CLEAN_AFTER: Final = 10  # compactions
+_FILE_BYTES: Final = 8 * 1024 * 1024
+_KEEP_HOURS: Final = 1  # nobody reads an old version of the ledger for as long
+_LEDGER: Final = {
+    "delta.logRetentionDuration": "interval 1 hours",
+    "delta.deletedFileRetentionDuration": "interval 1 hours",
+}
 
 
 def table_path(root: Path, table: str) -> Path:
@@ -71,13 +79,14 @@ class Book:
     def __init__(self, root: Path) -> None:
         self._path = ledger_path(root)
         self._lock = threading.Lock()
-        self._since_compaction = 0
+        self._since_compaction = self._compactions = 0
+        self._whole: set[str] = set()
 
     def open(self) -> None:
         """Create the ledger where it is not."""
         if not deltalake.DeltaTable.is_deltatable(str(self._path)):
             self._path.mkdir(parents=True, exist_ok=True)
-            deltalake.DeltaTable.create(str(self._path), ledger.LEDGER, mode="ignore")
+            deltalake.DeltaTable.create(str(self._path), ledger.LEDGER, mode="ignore", configuration=_LEDGER)
 
     def add(self, entry: Entry) -> None:
         """Book a batch; booking it again changes nothing."""
@@ -103,27 +112,54 @@ class Book:
             self._compact()
 
     def _compact(self) -> None:
-        """Rewrite the ledger's small files; alone, because two compactions at once double its rows."""
+        """Rewrite the ledger's small files; alone, because two compactions at once double its rows.
+
+        Files that are large enough stay as they are, and what was rewritten is removed now and then.
+        """
         with (self._path.parent / "ledger.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            deltalake.DeltaTable(str(self._path)).optimize.compact()
+            table = deltalake.DeltaTable(str(self._path))
+            table.optimize.compact(target_size=_FILE_BYTES)
+            self._compactions += 1
+            if self._compactions % _CLEAN_AFTER == 0:
+                table.create_checkpoint()
+                table.cleanup_metadata()
+                table.vacuum(_KEEP_HOURS, dry_run=False, enforce_retention_duration=False)
 
-    def entries(self, app_id: str) -> dict[int, Entry]:
-        """What is booked for an application, by seq."""
-        return {e.seq: e for e in entries(self._path.parent.parent, app_id)}
+    # what is booked: looked up without reading the whole, which grows by one row per batch
 
+    def entry(self, app_id: str, seq: int) -> Entry | None:
+        """The entry of one batch."""
+        rows = self._read((pc.field("app_id") == app_id) & (pc.field("seq") == seq)).to_pylist()
+        rows.sort(key=lambda row: row["state"] == "rebooked")
+        return ledger.from_row(rows[0]) if rows else None
 
-def entries(root: Path, app_id: str | None = None) -> list[Entry]:
-    """The entries of a lake's ledger, in no order; empty where there is no ledger."""
-    path = ledger_path(root)
-    if not deltalake.DeltaTable.is_deltatable(str(path)):
-        return []
-    try:
-        only = None if app_id is None else [("app_id", "=", app_id)]
-        rows = deltalake.DeltaTable(str(path)).to_pyarrow_table(filters=only).to_pylist()
-    except (DeltaError, OSError) as error:
-        raise LakeUnreachable(f"the ledger: {error}", where=str(path)) from error
-    return [ledger.from_row(row) for row in rows]
+    def count(self, app_id: str) -> int:
+        """How many batches are booked for an application."""
+        return int(self._read(pc.field("app_id") == app_id, ["seq"]).num_rows)
+
+    def missing(self, app_id: str, before: int) -> list[range]:
+        """The batches below ``before`` that are not booked.
+
+        Looked for once per start: while this process lands, a batch is booked before the next one begins.
+        """
+        if app_id in self._whole:
+            return []
+        mine = (pc.field("app_id") == app_id) & (pc.field("seq") < before)
+        seqs = pc.unique(self._read(mine, ["seq"]).column("seq"))
+        ordered = pa.concat_arrays([pa.array([0]), seqs.sort(), pa.array([before])])
+        after, to = ordered.slice(0, len(ordered) - 1), ordered.slice(1)
+        holes = pc.greater(pc.subtract(to, after), 1)
+        self._whole.add(app_id)
+        pairs = zip(after.filter(holes).to_pylist(), to.filter(holes).to_pylist(), strict=True)
+        return [range(first + 1, end) for first, end in pairs]
+
+    def _read(self, only: pc.Expression, columns: list[str] | None = None) -> pa.Table:
+        try:
+            dataset = deltalake.DeltaTable(str(self._path)).to_pyarrow_dataset()
+            return dataset.to_table(columns=columns, filter=only)
+        except (DeltaError, OSError) as error:
+            raise LakeUnreachable(f"the ledger: {error}", where=str(self._path)) from error
 
 
 def transaction_version(table: Path, app_id: str) -> int | None:

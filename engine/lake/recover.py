@@ -12,7 +12,6 @@ Rule: reads; the only writes are the steps of a schema change that were interrup
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from engine import names
@@ -20,7 +19,6 @@ from engine.errors import HistoryLost, TableReplaced
 from engine.lake import batch, book, commits, landed, table
 from engine.lake.commits import Commit
 from engine.lake.desk import Desk, Standing
-from engine.ledger import Entry
 from engine.plan import FlowPlan
 
 EPOCH = 1  # a new epoch comes with a replay into a new or replaced table
@@ -30,10 +28,9 @@ def stand(desk: Desk, flow: FlowPlan) -> tuple[Standing, Commit | None]:
     """Where a flow stands, and the commit whose batch has to be completed first, if there is one."""
     app_id = names.app_id(flow.name, EPOCH)
     path = book.table_path(desk.root, flow.sink.table)
-    booked = desk.book.entries(app_id)
     standing = Standing(flow, app_id)
     if not book.exists(path):
-        _refuse_unknown(booked, flow)
+        _refuse_unknown(desk, app_id, flow)
         return standing, None
     target, pending = table.load(path, flow)
     if pending:
@@ -43,14 +40,12 @@ def stand(desk: Desk, flow: FlowPlan) -> tuple[Standing, Commit | None]:
     standing.small_files = sum(size < commits.SMALL_BYTES for size in book.file_sizes(path))
     seq = book.transaction_version(path, app_id)
     if seq is None:
-        _refuse_unknown(booked, flow)
+        _refuse_unknown(desk, app_id, flow)
         return standing, None
-    return _from_commit(desk, standing, seq, booked)
+    return _from_commit(desk, standing, seq)
 
 
-def _from_commit(
-    desk: Desk, standing: Standing, seq: int, booked: Mapping[int, Entry]
-) -> tuple[Standing, Commit | None]:
+def _from_commit(desk: Desk, standing: Standing, seq: int) -> tuple[Standing, Commit | None]:
     path = book.table_path(desk.root, standing.flow.sink.table)
     commit = commits.newest(path, standing.app_id)
     if commit is not None and commit.seq != seq:
@@ -59,7 +54,7 @@ def _from_commit(
             where=str(path),
             hint="restore the table's _delta_log",
         )
-    entry = booked.get(seq)
+    entry = desk.book.entry(standing.app_id, seq)
     if commit is None and entry is None:
         raise HistoryLost(
             f"the commit of seq {seq} was cleaned away and the ledger does not have it",
@@ -73,7 +68,7 @@ def _from_commit(
         after = batch.after(entry)
         standing.offsets, standing.topic_id = dict(after.next), entry.topic_id
         standing.waters, standing.doubt = dict(after.waters), after.doubt
-    _book_again(desk, standing, seq, booked)
+    _book_again(desk, standing, seq)
     return standing, commit if entry is None else None
 
 
@@ -98,24 +93,25 @@ def give_up(desk: Desk, standing: Standing, commit: Commit) -> None:
     standing.taken = []
 
 
-def _refuse_unknown(booked: Mapping[int, Entry], flow: FlowPlan) -> None:
+def _refuse_unknown(desk: Desk, app_id: str, flow: FlowPlan) -> None:
+    booked = desk.book.count(app_id)
     if booked:
         raise TableReplaced(
-            f"the ledger has {len(booked)} batches of this flow, and the table has none",
+            f"the ledger has {booked} batches of this flow, and the table has none",
             where=flow.sink.table,
             hint="put the table back, or move the ledger's entries of this flow away to begin again",
         )
 
 
-def _book_again(desk: Desk, standing: Standing, seq: int, booked: Mapping[int, Entry]) -> None:
+def _book_again(desk: Desk, standing: Standing, seq: int) -> None:
     """Entries that somebody lost: every batch but the newest was booked before the next one began."""
-    missing = set(range(1, seq)) - set(booked)
+    missing = desk.book.missing(standing.app_id, seq)
     if not missing:
         return
     path = book.table_path(desk.root, standing.flow.sink.table)
     for commit in commits.history(path, standing.app_id):
-        if commit.seq in missing:
+        if any(commit.seq in hole for hole in missing):
             entry = batch.rebooked(commit, standing.flow)
             desk.book.add(replace(entry, reasons=("the ledger had lost this batch",)))
-        if commit.seq <= min(missing):
+        if commit.seq <= missing[0].start:
             return

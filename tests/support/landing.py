@@ -15,6 +15,7 @@ from typing import Any, Self
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from engine import ledger
 from engine.lake import book, quarantine
 from engine.lake.book import FlowState
 from engine.lake.desk import Gap
@@ -89,7 +90,9 @@ class Table:
         return found
 
     def entries(self) -> list[Entry]:
-        return sorted((e for e in book.entries(self.lake) if e.flow == self.flow.name), key=lambda e: e.seq)
+        path = book.ledger_path(self.lake)
+        found = [ledger.from_row(row) for row in table_rows(path)] if book.exists(path) else []
+        return sorted((e for e in found if e.flow == self.flow.name), key=lambda e: e.seq)
 
     def quarantined(self) -> list[dict[str, Any]]:
         rows = table_rows(book.quarantine_path(self.lake))
