@@ -72,6 +72,7 @@ def judge(target: Target, writer: Writer, policy: SchemaPolicy, *, where: str) -
     Raises SchemaBlocked when the policy parks the flow at such a record.
     """
     _check_names(writer, where=where)
+    _check_case(target, writer, where=where)
     if not target.columns:
         return Verdict(Target(dict(writer.columns), writer.key), ())
     steps: list[Step] = []
@@ -122,6 +123,19 @@ def _check_names(writer: Writer, *, where: str) -> None:
                 f"the columns {seen[column.lower()]} and {column} differ by case only", where=where, hint=hint
             )
         seen[column.lower()] = column
+
+
+def _check_case(target: Target, writer: Writer, *, where: str) -> None:
+    """Delta tells no names apart by case: a column renamed by case only would be added beside itself."""
+    known = {column.lower(): column for column in target.columns}
+    for column in writer.columns:
+        before = known.get(column.lower(), column)
+        if before != column:
+            raise SchemaBlocked(
+                f"the column {before} is called {column} now, which Delta does not tell apart",
+                where=where,
+                hint="give the column its old name back, or one that differs by more than case",
+            )
 
 
 def constant(text: str, type_: Type) -> str:

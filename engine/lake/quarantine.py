@@ -13,7 +13,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import LandingFenced, LedgerDisagrees
+from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
 from engine.lake import book, commits, halt, table
 from engine.lake.append import decoded
 from engine.lake.batch import Batch
@@ -27,11 +27,18 @@ _KEEP = ("partition", "offset", "value", "key", "timestamp")
 
 
 def create(session: SparkSession, root: Path) -> None:
-    """Make the quarantine where it is not; before any worker, because two creations conflict."""
+    """Make the quarantine where it is not; before any worker, because two creations conflict.
+
+    Another group may make it at the same moment: it is there then, which is all that is wanted.
+    """
     path = book.quarantine_path(root)
     body = ", ".join(f"{name(c)} {t}" for c, t in QUARANTINE)
     statement = f"CREATE TABLE IF NOT EXISTS {table.sql_name(path)} ({body}) USING delta"
-    halt.sure(lambda: session.sql(statement), where=str(path))
+    try:
+        halt.sure(lambda: session.sql(statement), where=str(path))
+    except EcluseError:
+        if not book.exists(path):
+            raise
 
 
 def bad(raw: DataFrame, decoder: Decoder) -> DataFrame:

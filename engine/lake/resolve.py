@@ -10,17 +10,18 @@ Rule: the table is brought to a schema before the first record of it lands.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import fastavro
 
 from engine.errors import SchemaBlocked
-from engine.lake import book, commits, evolve, read, table
+from engine.lake import book, commits, evolve, halt, read, table
 from engine.lake.batch import Water
 from engine.lake.decode import Decoder, Writer, parse
 from engine.lake.desk import Desk, Standing
 from engine.lake.evolve import Step, Target, Verdict
 from engine.lake.ranges import Range
+from engine.schema import delta
 
 HEADER_BYTES = 5
 _NOWHERE = (-1, -1, -1)
@@ -37,6 +38,7 @@ def learn(desk: Desk, standing: Standing, schema_id: int) -> None:
             return
         verdict = evolve.judge(standing.target, writer, standing.flow.schema, where=where)
         _check_keys(standing, verdict.target, where)
+        _check_defaults(desk, standing, verdict.steps, where)
     except SchemaBlocked as error:
         standing.blocked[schema_id] = error
         return
@@ -56,6 +58,23 @@ def _check_keys(standing: Standing, target: Target, where: str) -> None:
         raise SchemaBlocked(
             said, where=where, hint="name the keys in the flow's sink, or land the flow with mode: append"
         )
+
+
+def _check_defaults(desk: Desk, standing: Standing, steps: Sequence[Step], where: str) -> None:
+    """A default fills rows that exist; one that the column's type has no value for would fail for ever."""
+    if standing.flow.sink.mode != "scd1":
+        return
+    for step in steps:
+        value = None if step.default is None else evolve.constant(step.default, step.after)
+        if value is None or not value.startswith("cast("):
+            continue
+        (row,) = halt.sure(lambda value=value: desk.session.sql(f"SELECT try_{value}").collect(), where=where)  # type: ignore[misc]
+        if row[0] is None:
+            raise SchemaBlocked(
+                f"the default {step.default!r} of column {step.column} is no value of {delta(step.after)}",
+                where=where,
+                hint="exclude the column, or give it another default in the source",
+            )
 
 
 def _reach(desk: Desk, standing: Standing, verdict: Verdict) -> None:

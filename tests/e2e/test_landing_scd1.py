@@ -11,7 +11,7 @@ import pytest
 from engine.errors import LedgerDisagrees
 from engine.lake import book, commits
 from engine.state import State
-from tests.support.avro_records import Field
+from tests.support.avro_records import DATE, Field
 from tests.support.landing import Landing, Table
 from tests.support.oracles_lake import table_rows
 
@@ -207,3 +207,16 @@ def test_a_column_with_a_default_reaches_rows_that_exist(landing: Landing) -> No
     fees = {key: r["fee"] for key, r in table.by_id().items()}
     assert fees == {1: Decimal("1.50"), 2: None, 3: Decimal("2.00")}
     assert list(table.by_id()[1])[:4] == ["id", "name", "note", "fee"]
+
+
+def test_i5_a_default_that_no_column_can_hold_parks_its_flow_by_name(landing: Landing) -> None:
+    table = landing.table(mode="scd1", fields=FIELDS)
+    table.change("c", row(1))
+    landing.land()
+    table.evolve([*FIELDS, Field("until", DATE, default="infinity")])
+    table.maker.begin()
+    table.change("c", {**row(2), "until": None})
+    state = landing.land()[table.flow.name]
+    assert (state.state, state.code) == (State.STOPPED, "landing.schema-blocked")
+    assert "'infinity' of column until" in state.what
+    assert set(values(table)) == {1}

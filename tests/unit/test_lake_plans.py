@@ -194,6 +194,7 @@ def test_an_older_or_narrower_schema_is_no_change() -> None:
         (writer(2, ID, NAME, key=("name",)), "name becomes the key"),
         (writer(2, ID, NAME, Field("_op", "string")), "is ours"),
         (writer(2, ID, NAME, Field("NAME", "string")), "differ by case"),
+        (writer(2, Field("ID", "int"), NAME), "id is called ID now"),
         (writer(2, ID, NAME, Field("a b", "string", avro_name="a_b")), "Delta refuses"),
     ],
 )

@@ -4,23 +4,29 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from prometheus_client import CollectorRegistry
 
-from engine.errors import EcluseError, GapAhead, LakeUnreachable, OffsetsGone
-from engine.lake import batch, book, commits, guard
+from engine.errors import EcluseError, GapAhead, LakeUnreachable, OffsetsGone, SchemaBlocked
+from engine.lake import batch, book, commits, guard, halt, quarantine, resolve
 from engine.lake.answer import Answer
 from engine.lake.decode import Decoder
 from engine.lake.desk import Gap, Standing
+from engine.lake.evolve import Step
 from engine.lake.lane import Lane
 from engine.metrics import LandingMeters
 from engine.plan import LanePlan
-from engine.schema import Int64
+from engine.schema import Date, Int64
 from engine.state import State
 from engine.supervise import Clock, Policy
 from tests.support.memory import Told
@@ -227,3 +233,50 @@ def test_a_landing_tells_what_it_does_to_its_log_and_in_its_numbers(lane: Handed
     assert number("lag_offsets") == 2
     assert number("failures_total", code=LakeUnreachable.code) == 1
     assert [number("state", state=s) for s in ("new", "parked")] == [0, 1]
+
+
+# --- two groups, and what Spark cannot cast
+
+
+def test_two_landings_that_start_at_once_make_one_quarantine_i9(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, no_spark = book.quarantine_path(tmp_path), nullcontext()
+
+    def beaten(*_: Any, **__: Any) -> None:
+        write_deltalake(str(path), pa.table({"id": [1]}))
+        raise LakeUnreachable("the table exists already")
+
+    monkeypatch.setattr(halt, "sure", beaten)
+    quarantine.create(cast("Any", no_spark), tmp_path)
+    shutil.rmtree(path)
+
+    def failed(*_: Any, **__: Any) -> None:
+        raise LakeUnreachable("no disk")
+
+    monkeypatch.setattr(halt, "sure", failed)
+    with pytest.raises(LakeUnreachable):
+        quarantine.create(cast("Any", no_spark), tmp_path)
+
+
+def test_i5_a_default_that_has_no_value_in_its_column_parks_the_flow_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def sure(work: Any, **_: Any) -> Any:
+        return work()
+
+    def sql(text: str) -> Any:
+        asked.append(text)
+        return SimpleNamespace(collect=lambda: [[None if "infinity" in text else 1]])
+
+    monkeypatch.setattr(halt, "sure", sure)
+    wanted: Any = SimpleNamespace(session=SimpleNamespace(sql=sql))
+    keyed = replace(FLOW, sink=replace(FLOW.sink, mode="scd1"))
+    good, bad = (Step("at", None, Date(), text) for text in ("2026-01-01", "infinity"))
+    resolve._check_defaults(wanted, Standing(keyed, "a"), [good], "here")
+    with pytest.raises(SchemaBlocked, match="'infinity' of column at"):
+        resolve._check_defaults(wanted, Standing(keyed, "a"), [bad], "here")
+    resolve._check_defaults(wanted, Standing(FLOW, "a"), [bad], "here")  # append fills no row that exists
+    assert asked[0] == "SELECT try_cast('2026-01-01' as date)"
