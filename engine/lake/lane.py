@@ -83,6 +83,8 @@ class Lane:
     meters: LandingMeters
     seats: list[Seat] = field(default_factory=list)
     _pool: ThreadPoolExecutor = field(init=False)
+    _rejections: int = 0
+    _removed_s: dict[str, float] = field(default_factory=dict)
     _local: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -211,7 +213,29 @@ class Lane:
         self._count(entry)
         self._landed(seat)
         if maintain.due(standing):
-            maintain.compact(self._maintenance(), self.root, standing)
+            remove = self._remove_now(seat.flow.sink.table)
+            maintain.compact(self._maintenance(), self.root, standing, remove=remove)
+        if entry.quarantined:
+            self._tidy_quarantine()
+
+    def _remove_now(self, what: str) -> bool:
+        """Whether the old files of a table are removed this time."""
+        now_s = self.clock.monotonic()
+        if now_s - self._removed_s.get(what, float("-inf")) < maintain.REMOVE_EVERY_S:
+            return False
+        self._removed_s[what] = now_s
+        return True
+
+    def _tidy_quarantine(self) -> None:
+        """After so many batches with bad records; it belongs to no flow, so its trouble parks none (I9)."""
+        with self._lock:
+            self._rejections += 1
+            if self._rejections % maintain.SMALL_FILES_MAX:
+                return
+        try:
+            maintain.quarantine(self._maintenance(), self.root, remove=self._remove_now("quarantine"))
+        except EcluseError as error:
+            self.log.warning("not-tidied", code=error.code, what=error.what)
 
     def _own_desk(self) -> Desk:
         if not hasattr(self._local, "desk"):

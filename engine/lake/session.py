@@ -43,6 +43,9 @@ _SETTINGS: Final = {
     "spark.databricks.delta.autoCompact.enabled": "false",
     "spark.databricks.delta.merge.materializeSource": "none",
     "spark.databricks.delta.properties.defaults.checkpointInterval": "50",
+    # a long weekend: for readers that fell behind, and for whoever must look at yesterday's version
+    "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3 days",
+    "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 3 days",
     "spark.databricks.delta.optimize.minFileSize": str(128 * 1024 * 1024),
     "spark.databricks.delta.optimize.maxFileSize": str(256 * 1024 * 1024),
 }
