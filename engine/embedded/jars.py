@@ -223,10 +223,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _bytes_of(folder: Path) -> int:
+    """The bytes in a folder now: Ivy renames what it has finished, and the folder itself may go meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # Ivy renames what it has finished
-            total += path.stat().st_size if path.is_file() else 0
+    for at, _, names in os.walk(folder):  # unlike rglob, it passes over what is gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(at) / name).stat().st_size
     return total
 
 

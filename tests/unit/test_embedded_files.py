@@ -6,7 +6,9 @@ import doctest
 import hashlib
 import json
 import os
+import shutil
 import struct
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -174,3 +176,23 @@ def test_the_examples_in_docstrings_run() -> None:
     results = [doctest.testmod(room) for room in (trust, kafka)]
     assert [result.attempted for result in results] == [2, 1]
     assert not any(result.failed for result in results)
+
+
+def test_progress_passes_over_folders_that_are_finished_and_removed_meanwhile(tmp_path: Path) -> None:
+    done, folder = threading.Event(), tmp_path / "ivy"
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            for n in range(20):
+                (folder / f"{n}" / "jars").mkdir(parents=True)
+                (folder / f"{n}" / "jars" / "a.jar").write_bytes(b"12345")
+            shutil.rmtree(folder)
+
+    worker = threading.Thread(target=come_and_go)
+    worker.start()
+    try:
+        seen = [jars._bytes_of(folder) for _ in range(300)]
+    finally:
+        done.set()
+        worker.join()
+    assert 0 <= min(seen) <= max(seen) <= 100
