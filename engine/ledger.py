@@ -146,6 +146,7 @@ QUARANTINE: Final = (
 )
 """The quarantine's columns. A row is known by (topic_id, partition, offset, stage) and (app_id, seq).
 
-``stage`` is ``decode`` (the bytes are no record of ours), ``type`` (a value has no place in its column) or
-``apply`` (the record is sound, and the table has no row to apply it to).
+``stage`` is ``decode`` (the bytes are no record of ours), ``schema`` (the table cannot follow the record's
+schema, and a person has accepted that), ``type`` (a value has no place in its column) or ``apply`` (the
+record is sound, and the table has no row to apply it to).
 """

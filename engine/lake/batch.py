@@ -60,7 +60,8 @@ class Batch:
     ``dedupe``: positions are compared inside the batch too, because a newer writer appears in it.
     ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1).
     ``stubs``: (partition, offset) of stubs of rows above the size limit that are quarantined, as a person
-    has accepted. ``accepted``: every answer that the batch goes on by.
+    has accepted. ``aside``: blocked schema ids whose records are quarantined, as a person has accepted, and
+    the reason that stands there. ``accepted``: every answer that the batch goes on by.
     """
 
     flow: FlowPlan
@@ -78,6 +79,7 @@ class Batch:
     floor: Position | None = None
     floors_in_batch: bool = False
     stubs: frozenset[tuple[int, int]] = frozenset()
+    aside: Mapping[int, str] = field(default_factory=dict)
     accepted: tuple[Answer, ...] = ()
 
     @property
@@ -106,6 +108,7 @@ class Batch:
             "floor": self.floor,
             "floors_in_batch": self.floors_in_batch,
             "stubs": sorted(self.stubs),
+            "aside": _aside_text(self.aside),
             "accepted": [asdict(answer) for answer in self.accepted],
         }
         return json.dumps(said, sort_keys=True)
@@ -130,8 +133,18 @@ def again(commit: Commit, flow: FlowPlan, driver: str) -> Batch:
         floor=_position(said["floor"]),
         floors_in_batch=bool(said["floors_in_batch"]),
         stubs=frozenset((p, offset) for p, offset in said["stubs"]),
+        aside=aside_from(said["aside"]),
         accepted=tuple(Answer(**each) for each in said["accepted"]),
     )
+
+
+def _aside_text(aside: Mapping[int, str]) -> dict[str, str]:
+    return {str(schema_id): reason for schema_id, reason in sorted(aside.items())}
+
+
+def aside_from(said: Mapping[str, str]) -> dict[int, str]:
+    """The schema ids that a person has set aside, out of JSON."""
+    return {int(schema_id): reason for schema_id, reason in said.items()}
 
 
 def _position(said: Sequence[int] | None) -> Position | None:
@@ -145,23 +158,29 @@ class After:
     next: Offsets
     waters: Waters
     doubt: Position | None = None
+    aside: Mapping[int, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """The same as JSON."""
-        offsets = {str(p): offset for p, offset in sorted(self.next.items())}
-        return json.dumps({"next": offsets, "waters": waters_text(self.waters), "doubt": self.doubt})
+        said = {
+            "next": {str(p): offset for p, offset in sorted(self.next.items())},
+            "waters": waters_text(self.waters),
+            "doubt": self.doubt,
+            "aside": _aside_text(self.aside),
+        }
+        return json.dumps(said)
 
 
 def after(entry: Entry) -> After:
     """Where a flow stands after the batch of an entry.
 
-    >>> made = After({0: 9}, {0: Water(2, (1, 8, 4))}, (1, 8, 4))
+    >>> made = After({0: 9}, {0: Water(2, (1, 8, 4))}, (1, 8, 4), {7: "why"})
     >>> import types; after(types.SimpleNamespace(marks=made.text())) == made
     True
     """
     said = json.loads(entry.marks)
     offsets = {int(p): int(offset) for p, offset in said["next"].items()}
-    return After(offsets, waters_from(said["waters"]), _position(said["doubt"]))
+    return After(offsets, waters_from(said["waters"]), _position(said["doubt"]), aside_from(said["aside"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +235,7 @@ def entry(
         duration_ms=max(0, (now_us - batch.landed_at_us) // 1000),
         state=state,
         reasons=tuple(answer.reason for answer in batch.accepted),
-        marks=After(batch.next, seen.waters, batch.doubt).text(),
+        marks=After(batch.next, seen.waters, batch.doubt, batch.aside).text(),
     )
 
 

@@ -138,7 +138,7 @@ class Decoder:
     ``foreign`` are ids that the registry does not know or that are not ours; ``blocked`` are ours, and must
     not be passed. ``gap`` is (era, major): nothing from there on may land. ``keys`` are the columns that
     must have a value (scd1). ``stubs``: a stub at such a (partition, offset) is quarantined, because a person
-    accepted that.
+    accepted that; ``aside``: so are the records of such a schema id, with that reason.
     """
 
     columns: Shape
@@ -148,6 +148,7 @@ class Decoder:
     gap: tuple[int, int] | None = None
     keys: tuple[str, ...] = ()
     stubs: frozenset[tuple[int, int]] = frozenset()
+    aside: Mapping[int, str] = field(default_factory=dict)
     nonce: bytes
 
     def record(self) -> str:
@@ -161,7 +162,7 @@ class Decoder:
         ]
         id_ = "cast(conv(hex(substring(value, 2, 4)), 16, 10) as bigint)"
         framed = "length(value) >= 5 AND substring(value, 1, 1) = X'00'"
-        known = "".join(f", X'{header(i)}'" for i in sorted(self.foreign))
+        known = "".join(f", X'{header(i)}'" for i in sorted({*self.foreign, *self.aside}))
         blocked = [f"WHEN substring(value, 1, 5) = X'{header(i)}' THEN {halt.sql(Kind.BLOCKED, str(i))}"
                    for i in sorted(self.blocked)]  # fmt: skip
         unknown = (
@@ -208,9 +209,13 @@ class Decoder:
             era, major = self.gap
             at = f"_position.era > {era} OR (_position.era = {era} AND _position.major >= {major})"
             stops.insert(0, f"WHEN {at} THEN {halt.sql(Kind.GAP)}")
+        aside = "".join(
+            f"WHEN substring(value, 1, 5) = X'{header(i)}' THEN {quote(reason)} "
+            for i, reason in sorted(self.aside.items())
+        )
         unreadable = (
             "CASE WHEN value IS NULL THEN 'value-null' WHEN length(value) < 5 THEN 'too-short' "
-            "WHEN substring(value, 1, 1) <> X'00' THEN 'not-framed' "
+            f"WHEN substring(value, 1, 1) <> X'00' THEN 'not-framed' {aside}"
             f"WHEN substring(value, 1, 5) NOT IN (X''{self._known()}) THEN 'schema-unknown' "
             "WHEN __end IS NULL THEN 'corrupt' ELSE 'trailing-bytes' END"
         )

@@ -87,6 +87,7 @@ class Standing:
     writers: dict[int, Writer] = field(default_factory=dict)
     foreign: set[int] = field(default_factory=set)
     blocked: dict[int, SchemaBlocked] = field(default_factory=dict)
+    aside: dict[int, str] = field(default_factory=dict)  # see ``Batch``: kept from commit to commit
     floor: Position | None = None
     doubt: Position | None = None  # see ``landed``
     three_state: bool = False

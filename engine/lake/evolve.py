@@ -27,6 +27,7 @@ from engine.schema import (
     widens,
 )
 
+_FOLLOWS: Final = {Change.ADD_COLUMN: "evolve", Change.WIDEN_TYPE: "evolve", Change.DROP_COLUMN: "keep"}
 _REFUSED: Final = re.compile(r"[ ,;{}()\n\t=]")
 _BYTEA: Final = re.compile(r"\\x([0-9a-fA-F]*)")
 
@@ -106,14 +107,24 @@ def _blocked(difference: Difference, writer: Writer, where: str) -> SchemaBlocke
     return SchemaBlocked(
         f"schema {writer.schema_id} brings {kind.value} ({text}), which the flow's policy parks",
         where=where,
-        hint=f"set schema.{kind.value} in the template, or undo the change in the source",
+        hint=follow(kind),
+    )
+
+
+def follow(kind: Change) -> str:
+    """What to set so that tables follow a kind of change; empty where none can."""
+    value = _FOLLOWS.get(kind)
+    return (
+        ""
+        if value is None
+        else f"or set schema.{kind.value}: {value} in the template, and run the landing again"
     )
 
 
 def _check_names(writer: Writer, *, where: str) -> None:
     seen: dict[str, str] = {}
     for column in writer.columns:
-        hint = "exclude the column, or give it another name in the source"
+        hint = "give the column another name in the source"
         if column.lower() in ENGINE_COLUMNS:
             raise SchemaBlocked(f"the column name {column} is ours", where=where, hint=hint)
         if _REFUSED.search(column):

@@ -17,7 +17,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 
 from engine import ledger
-from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge
+from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge, SchemaBlocked
 from engine.lake import (
     answer,
     append,
@@ -92,7 +92,13 @@ def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
     again = batch.again(commit, plan, desk.driver)
     # what the old plan takes for known, blocked or nobody's stays with the old batch
     past = replace(
-        standing, flow=plan, waters=dict(again.waters), writers={}, foreign=set(again.foreign), blocked={}
+        standing,
+        flow=plan,
+        waters=dict(again.waters),
+        writers={},
+        foreign=set(again.foreign),
+        blocked={i: SchemaBlocked(why) for i, why in again.aside.items()},
+        aside=dict(again.aside),
     )
     entry = _Attempt(desk, past, again.span, None, done=again, commit=commit).run()
     if entry is None:
@@ -167,6 +173,7 @@ class _Attempt:
             floor=standing.floor,
             floors_in_batch=self.floors,
             stubs=frozenset(stubs),
+            aside=dict(standing.aside),
             accepted=(*standing.taken, *stubs.values()),
         )
 
@@ -239,20 +246,27 @@ class _Attempt:
             case Kind.FLOOR:
                 self.floors = True
             case Kind.BLOCKED:
-                error = standing.blocked[found.detail]
-                self._shorten(found, type(error)(error.what, where=where, hint=error.hint))
+                at = f"partition {found.partition} offset {found.offset}"
+                accepted = self._accepted(found, resolve.stopped(standing, found.detail, at))
+                if accepted is not None:
+                    resolve.set_aside(standing, found.detail, accepted)
             case Kind.STUB:
                 hint = f"ecluse resolve {flow.name} --accept-gap leaves this row out; or raise row_bytes_max"
                 large = RowTooLarge("a row above the size limit", where=where, hint=hint)
-                accepted = answer.find(self.answers, large)
-                if accepted is None:
-                    self._shorten(found, large)
-                else:
+                accepted = self._accepted(found, large)
+                if accepted is not None:
                     self.stubs[found.partition, found.offset] = accepted
             case Kind.GAP:
                 text = self.gap.text if self.gap is not None else "the capture found a gap"
                 hint = f"ecluse resolve {flow.name} --accept-gap"
                 self._shorten(found, GapAhead(text, where=where, hint=hint))
+
+    def _accepted(self, found: Halt, error: EcluseError) -> Answer | None:
+        """The person's answer to the stop; without one the batch ends before the record."""
+        accepted = answer.find(self.answers, error)
+        if accepted is None:
+            self._shorten(found, error)
+        return accepted
 
     def _shorten(self, found: Halt, error: EcluseError) -> None:
         self.span = ranges.shorten(self.span, found.partition, found.offset)

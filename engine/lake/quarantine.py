@@ -56,7 +56,8 @@ def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
     pairs = ", ".join(f"{quote(k)}, i.{name(avro_name(k))}" for k in keys)
     key_json = f"if({sound}, to_json(named_struct({pairs})), NULL)" if pairs else "cast(NULL AS string)"
     stage = (
-        "CASE WHEN _reason LIKE 'unchanged-%' THEN 'apply' WHEN " + sound + " THEN 'type' ELSE 'decode' END"
+        "CASE WHEN _reason LIKE 'unchanged-%' THEN 'apply' "
+        "WHEN _reason LIKE 'schema-blocked:%' THEN 'schema' WHEN " + sound + " THEN 'type' ELSE 'decode' END"
     )
     id_ = "CASE WHEN length(value) >= 5 THEN try_cast(conv(hex(substring(value, 2, 4)), 16, 10) AS int) END"
     literals = {

@@ -64,10 +64,12 @@ def _from_commit(desk: Desk, standing: Standing, seq: int) -> tuple[Standing, Co
     standing.seq = seq
     if commit is not None:
         standing.offsets, standing.topic_id = dict(commit.next), str(commit.said["topic_id"])
+        standing.aside = batch.aside_from(commit.said["aside"])
     if entry is not None:
         after = batch.after(entry)
         standing.offsets, standing.topic_id = dict(after.next), entry.topic_id
         standing.waters, standing.doubt = dict(after.waters), after.doubt
+        standing.aside = dict(after.aside)
     _book_again(desk, standing, seq)
     return standing, commit if entry is None else None
 
@@ -87,7 +89,7 @@ def give_up(desk: Desk, standing: Standing, commit: Commit) -> None:
         batch.rebooked(commit, standing.flow),
         quarantined=held.metrics.get("numOutputRows", 0) if held is not None and written else None,
         reasons=(why, *(a.reason for a in (*met.accepted, *standing.taken))),
-        marks=batch.After(standing.offsets, standing.waters, standing.doubt).text(),
+        marks=batch.After(standing.offsets, standing.waters, standing.doubt, standing.aside).text(),
     )
     desk.book.add(entry)
     standing.taken = []

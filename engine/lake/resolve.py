@@ -2,7 +2,8 @@
 
 An id is resolved once per start: it is a schema that the table can take (as it is, or after a step), one
 that the flow's policy blocks, or nobody's. Nobody's records are quarantined; a registry that does not answer
-parks the flow, because an id must not be taken for nobody's by mistake.
+parks the flow, because an id must not be taken for nobody's by mistake. A blocked schema stops the flow until
+a person sets it aside: then its records are quarantined, whichever batch brings them.
 
 Rule: the table is brought to a schema before the first record of it lands.
 """
@@ -16,6 +17,7 @@ import fastavro
 
 from engine.errors import SchemaBlocked
 from engine.lake import book, commits, evolve, halt, read, table
+from engine.lake.answer import Answer
 from engine.lake.batch import Water
 from engine.lake.decode import Decoder, Writer, parse
 from engine.lake.desk import Desk, Standing
@@ -45,6 +47,7 @@ def learn(desk: Desk, standing: Standing, schema_id: int) -> None:
     _reach(desk, standing, verdict)
     standing.target = verdict.target
     standing.writers[schema_id] = writer
+    standing.aside.pop(schema_id, None)  # the policy takes now what it blocked when this was accepted
 
 
 def _check_keys(standing: Standing, target: Target, where: str) -> None:
@@ -56,7 +59,9 @@ def _check_keys(standing: Standing, target: Target, where: str) -> None:
     if missing or not keys:
         said = f"the key column {missing[0]} is not in the table" if missing else "the table has no key"
         raise SchemaBlocked(
-            said, where=where, hint="name the keys in the flow's sink, or land the flow with mode: append"
+            said,
+            where=where,
+            hint="give the table a key in the source, or land it in another table with mode: append",
         )
 
 
@@ -73,7 +78,7 @@ def _check_defaults(desk: Desk, standing: Standing, steps: Sequence[Step], where
             raise SchemaBlocked(
                 f"the default {step.default!r} of column {step.column} is no value of {delta(step.after)}",
                 where=where,
-                hint="exclude the column, or give it another default in the source",
+                hint="give the column another default in the source",
             )
 
 
@@ -147,6 +152,24 @@ def _epoch(writer: Writer, value: bytes) -> int | None:
     return int(record["writer"]) if isinstance(record, dict) else None
 
 
+def stopped(standing: Standing, schema_id: int, at: str) -> SchemaBlocked:
+    """The stop at a record of a blocked schema: by the schema, because one answer is for all its records."""
+    flow, blocked = standing.flow, standing.blocked[schema_id]
+    way_out = f"ecluse resolve {flow.name} --accept-gap puts the rows of this schema into quarantine"
+    return SchemaBlocked(
+        f"{blocked.what}; first at {at}",
+        where=f"{flow.name}, {flow.topic.name} schema {schema_id}",
+        hint=f"{way_out}; {blocked.hint}" if blocked.hint else way_out,
+    )
+
+
+def set_aside(standing: Standing, schema_id: int, accepted: Answer) -> None:
+    """Quarantine the records of a blocked schema from now on."""
+    standing.aside[schema_id] = f"schema-blocked:{standing.blocked[schema_id].what}"
+    if accepted not in standing.taken:
+        standing.taken.append(accepted)
+
+
 def decoder(
     desk: Desk, standing: Standing, gap: tuple[int, int] | None, stubs: frozenset[tuple[int, int]]
 ) -> Decoder:
@@ -156,9 +179,11 @@ def decoder(
         columns=standing.target.columns,
         writers=[standing.writers[i] for i in sorted(standing.writers)],
         foreign=frozenset(standing.foreign),
-        blocked=frozenset(standing.blocked),
+        blocked=frozenset(standing.blocked.keys() - standing.aside.keys()),
         gap=gap,
         keys=keys,
         stubs=stubs,
+        # only what was found to be blocked still: the policy may have been changed since
+        aside={i: why for i, why in standing.aside.items() if i in standing.blocked},
         nonce=desk.nonce,
     )

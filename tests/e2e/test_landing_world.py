@@ -17,7 +17,6 @@ from engine.errors import (
     OffsetsGone,
     RegistryUnreachable,
     RowTooLarge,
-    SchemaBlocked,
     TopicReplaced,
 )
 from engine.lake import book, commits, maintain
@@ -191,44 +190,6 @@ def test_an_accepted_stub_is_quarantined_and_the_flow_goes_on(landing: Landing) 
     landing.land()
     assert ids(table) == [0, 1]
     assert [h["reason"] for h in table.quarantined()] == ["row-too-large"]
-
-
-def test_a_schema_that_the_policy_parks_blocks_at_its_first_record(landing: Landing) -> None:
-    table = landing.table(fields=FIELDS)
-    fill(table, 0, 3)
-    table.evolve([Field("id", "int"), Field("name", "long")])
-    table.maker.begin()
-    table.change("c", {"id": 3, "name": 7})
-    assert code(landing, table) == SchemaBlocked.code
-    assert ids(table) == [0, 1, 2]
-    assert table.state().first_unapplied == {"0": 3}
-
-
-def test_a_new_column_and_a_wider_type_evolve_the_table_while_rows_flow(landing: Landing, spark: Any) -> None:
-    table = landing.table(fields=FIELDS)
-    fill(table, 0, 2)
-    landing.land()
-    fill(table, 2, 1)
-    table.evolve([*FIELDS, Field("city", "string")])
-    fill(table, 3, 1, city="Lyon")
-    table.evolve([Field("id", "long"), FIELDS[1], Field("city", "string")])
-    fill(table, 1 << 40, 1, city=None)
-    landing.land()
-    rows = spark.read.format("delta").load(str(table.path)).orderBy("id").collect()
-    assert [(r.id, r.city) for r in rows] == [(0, None), (1, None), (2, None), (3, "Lyon"), (1 << 40, None)]
-    assert rows[0].asDict().keys() > {"id", "name", "city"}
-
-
-def test_a_dropped_column_stays_in_the_table(landing: Landing) -> None:
-    table = landing.table(fields=FIELDS, mode="scd1")
-    fill(table, 0, 2)
-    landing.land()
-    table.evolve([FIELDS[0]])
-    table.maker.begin()
-    table.change("u", {"id": 0})
-    table.change("c", {"id": 5})
-    landing.land()
-    assert {k: r["name"] for k, r in table.by_id().items()} == {0: "n0", 1: "n1", 5: None}
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,8 +17,10 @@ from engine.lake.answer import Answer
 from engine.lake.batch import Batch, Water
 from engine.lake.evolve import Added, Target
 from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan
-from engine.schema import Decimal, Int32, Int64, String, Type
+from engine.schema import Change, Decimal, Int32, Int64, String, Type
 from engine.source import TableSpec
+from engine.template import grammar
+from engine.template.shapes import Choice, Fields
 from tests.support.avro_records import Field, decimal, envelope
 
 POLICY = SchemaPolicy("evolve", "evolve", "keep", "park", "park")
@@ -88,7 +90,7 @@ def landed(batch_: Batch, **metrics: int) -> list[dict[str, Any]]:
 
 def test_a_batch_can_be_completed_from_its_commit_alone(tmp_path: Path) -> None:
     made = a_batch(dedupe=True, foreign=frozenset({9}), floor=(1, 2, 3), floors_in_batch=True,
-                   stubs=frozenset({(0, 4)}))  # fmt: skip
+                   stubs=frozenset({(0, 4)}), aside={7: "schema-blocked:why"})  # fmt: skip
     write_log(tmp_path, landed(made, numOutputRows=6))
     commit = commits.newest(tmp_path, made.app_id)
     assert commit is not None
@@ -201,6 +203,15 @@ def test_an_older_or_narrower_schema_is_no_change() -> None:
 def test_what_a_table_cannot_follow_is_blocked_by_name(new: decode.Writer, said: str) -> None:
     with pytest.raises(SchemaBlocked, match=said):
         evolve.judge(BEFORE, new, POLICY, where="")
+
+
+@pytest.mark.parametrize("kind", Change)
+def test_a_stop_names_a_policy_only_where_it_can_be_set(kind: Change) -> None:
+    policies = cast("Fields", grammar.FLOW.keys["schema"].shape)
+    others = [v for v in cast("Choice", policies.keys[kind.value].shape).values if v != "park"]
+    said = evolve.follow(kind)
+    assert bool(said) == bool(others)
+    assert all(f"schema.{kind.value}: {value} in the template" in said for value in others)
 
 
 # --- SQL

@@ -61,7 +61,8 @@ def forget(root: Path) -> None:
 
 def made(seq: int) -> Batch:
     span = {0: (seq * 5, seq * 5 + 5)}
-    return a_batch(app_id=APP, seq=seq, span=span, next={0: seq * 5 + 5, 1: 7}, doubt=(1, 2, 2))
+    aside = {7: "schema-blocked:why"}
+    return a_batch(app_id=APP, seq=seq, span=span, next={0: seq * 5 + 5, 1: 7}, doubt=(1, 2, 2), aside=aside)
 
 
 def booked(done: Batch) -> Entry:
@@ -80,6 +81,7 @@ def test_a_log_that_was_cleaned_away_leaves_the_ledger_to_say_where_a_flow_stand
     assert standing.offsets == {0: 15, 1: 7}  # the partition that the last batch did not touch, too
     assert standing.waters == {0: Water(2, (1, 16, 4))}
     assert standing.doubt == (1, 2, 2)
+    assert standing.aside == {7: "schema-blocked:why"}
 
 
 def test_a_log_that_was_cleaned_away_without_an_entry_is_a_named_stop_and_never_earliest_i2(
@@ -100,6 +102,7 @@ def test_a_commit_without_its_entry_is_the_batch_to_be_completed(desk: Any) -> N
     standing, open_ = recover.stand(desk, FLOW)
     assert open_ is not None
     assert (open_.seq, standing.offsets) == (2, {0: 15, 1: 7})
+    assert standing.aside == {7: "schema-blocked:why"}
 
 
 def test_entries_that_were_lost_are_booked_again_and_looked_for_once_per_start(desk: Any) -> None:

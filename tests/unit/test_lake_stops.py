@@ -200,6 +200,40 @@ def test_a_stub_is_left_out_where_it_was_accepted_and_nowhere_else() -> None:
     assert "WHEN stubbed THEN raise_error" in said
 
 
+def test_records_of_a_schema_that_was_set_aside_are_quarantined_and_others_halt() -> None:
+    said = Decoder(
+        columns={"id": Int64()},
+        writers=[],
+        blocked=frozenset({8}),
+        aside={7: "schema-blocked:it's"},
+        nonce=b"n" * 16,
+    )
+    assert "WHEN substring(value, 1, 5) = X'0000000007' THEN 'schema-blocked:it\\'s'" in said.reason()
+    assert "NOT IN (X'', X'0000000007') THEN raise_error" in said.record()
+    assert "= X'0000000008' THEN raise_error" in said.record()
+
+
+def test_i5_an_answer_is_for_the_schema_that_was_shown_and_for_no_other() -> None:
+    blocked = {7: SchemaBlocked("name: string → bigint"), 8: SchemaBlocked("b", hint="or set it")}
+    standing = Standing(FLOW, "a", blocked=blocked)
+    shown, other = (resolve.stopped(standing, n, "partition 0 offset 3") for n in (7, 8))
+    answer = Answer(shown.code, shown.where, "anna", "now")
+    assert answer.fits(shown.code, resolve.stopped(standing, 7, "partition 1 offset 9").where)
+    assert not answer.fits(other.code, other.where)
+    assert f"ecluse resolve {FLOW.name} --accept-gap" in shown.hint
+    assert other.hint.endswith("; or set it")
+    resolve.set_aside(standing, 7, answer)
+    assert (standing.aside, standing.taken) == ({7: "schema-blocked:name: string → bigint"}, [answer])
+    made = resolve.decoder(cast("Any", SimpleNamespace(nonce=b"n")), standing, None, frozenset())
+    assert (sorted(made.blocked), dict(made.aside)) == ([8], standing.aside)
+
+
+def test_a_schema_that_was_set_aside_is_looked_at_again_after_a_restart() -> None:
+    standing = Standing(FLOW, "a", aside={7: "schema-blocked:why"})
+    made = resolve.decoder(cast("Any", SimpleNamespace(nonce=b"n")), standing, None, frozenset())
+    assert made.aside == {}  # its first record asks what the policy makes of it now
+
+
 # --- what is told
 
 
