@@ -3,15 +3,16 @@
 Rule: a mark's key is (capture, epoch), so a writer that was replaced can only overwrite its own; the mark
 of the highest epoch rules. A new writer takes the highest epoch + 1 once the source is its own, and has a
 copy of the mark that it starts from acknowledged under it before the first row; what writers long gone left
-then ends. A gap in one table is a record beside the marks, open until a person accepts it. This room does not
-know what ``resume`` says.
+then ends. A gap in one table is a record beside the marks, open until a person accepts it; why a capture
+stands still is another, until it streams again. What a person accepts stays. This room does not know what
+``resume`` says.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from engine.envelope import Record
@@ -62,6 +63,27 @@ class Gap:
     def name(self) -> str:
         """What the gap is told apart by: the same finding told again is the same gap."""
         return f"{self.code}@{self.era}.{self.major}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a capture stands still until a person acts.
+
+    ``era`` and ``at`` are the mark's: what comes after it is at stake, and ``first`` says so for people. Both
+    are empty where nothing is marked yet, or where the marks themselves are in doubt.
+    """
+
+    capture: str
+    code: str
+    what: str
+    where: str
+    hint: str
+    stopped_at: str
+    first: str = ""
+    era: int = 0
+    at: Mapping[str, int] = field(default_factory=dict)
+    accepted_at: str = ""
+    accepted_by: str = ""
 
 
 @dataclass(slots=True)
@@ -118,6 +140,7 @@ class Marks:
         self.send(capture, epoch, newest.mark)
         self.topic.flush(waiting)
         self._forget(capture, epoch - _EPOCHS_KEPT)
+        self.streams(capture)
         return epoch
 
     def _forget(self, capture: str, epoch: int) -> None:
@@ -169,6 +192,34 @@ class Marks:
                 where=capture,
                 hint="nothing is lost: the newer writer goes on; stop this worker",
             )
+
+    # stops
+
+    def stops(self) -> Mapping[str, Stop]:
+        """The captures that stand still, and why."""
+        return {key["capture"]: Stop(**value) for key, value in self._records() if "stop" in key}
+
+    def stop(self, stop: Stop, waiting: Waiting = silent) -> None:
+        """Record why a capture stands still."""
+        self._send(_stop_key(stop.capture), asdict(stop))
+        self.topic.flush(waiting)
+
+    def streams(self, capture: str) -> None:
+        """A capture streams: whatever stopped it, or a second worker beside it, is over."""
+        if capture in self.stops():
+            self.topic.send(self.name, 0, [Ended(key=_json(_stop_key(capture)), value=None)])
+
+    def accept_stop(self, stop: Stop, who: str, waiting: Waiting = silent) -> Stop:
+        """Record for good that a person took on what stopped a capture."""
+        taken = replace(stop, accepted_at=self.now(), accepted_by=who)
+        self._send({"capture": stop.capture, "accepted": stop.stopped_at}, asdict(taken))
+        self.stop(taken, waiting)
+        return taken
+
+    def accepted_stops(self) -> tuple[Stop, ...]:
+        """Every stop that a person took on, in the order in which they came."""
+        found = [Stop(**value) for key, value in self._records() if "accepted" in key]
+        return tuple(sorted(found, key=lambda stop: (stop.capture, stop.stopped_at)))
 
     # gaps
 
@@ -233,6 +284,10 @@ class Marks:
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _stop_key(capture: str) -> Mapping[str, Any]:
+    return {"capture": capture, "stop": "newest"}
 
 
 def _mark(value: Mapping[str, Any]) -> Mark | None:

@@ -74,7 +74,9 @@ class Mark(NamedTuple):
     """Complete up to here, per strand.
 
     ``at`` maps a strand to the major of its last complete position. ``resume`` holds bytes that only the
-    connector reads (JSON by habit, so that people can read the marks topic). ``committed_us`` is the commit
+    connector reads: a JSON object, so that people can read the marks topic. What a person accepted since the
+    mark was written stands in its key ``accepted``, a list of the (code, what) of the errors that were shown:
+    a start goes on over these findings and over no other. ``committed_us`` is the commit
     time of the newest transaction covered (0: none yet). ``barrier``: flush and confirm this one before
     anything more is read. An empty ``at`` covers nothing: what was known is lost and a person accepted that;
     the source is taken as it is found, as at a first start, in ``era``.
@@ -171,7 +173,8 @@ class Connector(Generic[C]):
     """What a connector registers under the entry point ``ecluse.connectors``.
 
     ``config`` is a strict, frozen pydantic model (extra keys forbidden); secrets reach it as values at
-    open only. Derived names (slot, publication) arrive in the config.
+    open only. Derived names (slot, publication) arrive in the config. ``show`` writes a major of the stream
+    as the people of this source know it.
     """
 
     name: str
@@ -180,6 +183,7 @@ class Connector(Generic[C]):
     preflight: Callable[[C, Sequence[TableSpec]], Sequence[Finding]]
     provision: Callable[[C, Sequence[TableSpec]], Sequence[str]]
     measure: Callable[[C], Measure]
+    show: Callable[[int], str] = str
 
 
 AnyConnector = Connector[Any]

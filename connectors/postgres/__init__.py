@@ -13,6 +13,7 @@ from connectors.postgres.measure import measure
 from connectors.postgres.opening import open_source
 from connectors.postgres.preflight import preflight
 from connectors.postgres.provision import provision
+from connectors.postgres.wire import show_position
 from engine.source import Connector
 
 CONNECTOR: Final = Connector(
@@ -22,4 +23,5 @@ CONNECTOR: Final = Connector(
     preflight=preflight,
     provision=provision,
     measure=measure,
+    show=show_position,
 )

@@ -1,13 +1,14 @@
 """The gap check: whether the source can prove that nothing is missing since the mark.
 
 Rule: pure functions over facts. What concerns the slot, the server or the whole publication stops the
-capture; what concerns one table stops that flow alone. Whatever is not understood counts as a gap.
+capture; what concerns one table stops that flow alone. Whatever is not understood counts as a gap. The
+text of a finding is the same however often it is looked at: by it an acceptance is bound to what was shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Transaction
@@ -17,6 +18,7 @@ from connectors.postgres.wire import show_lsn
 from engine.errors import EcluseError, GapSuspected, SlotLost, SlotMissing
 from engine.source import TableGap
 
+_BETWEEN: Final = "; "  # findings of one stop; no finding's text holds it
 _STRICT = ("oid", "published", "filter", "columns", "identity", "key", "leaves")
 _MEANING = {
     "oid": "the table was dropped and made again",
@@ -50,7 +52,7 @@ def of_capture(config: PostgresConfig, mark: Resume, server: Server, slot: Slot 
     if server.end < reached:
         yield Trouble(
             GapSuspected,
-            f"the server's log ends at {show_lsn(server.end)}, and was read up to {show_lsn(reached)}",
+            f"the server's log was read up to {show_lsn(reached)}, and does not reach so far any more",
         )
     if slot is None:
         yield Trouble(SlotMissing, f"replication slot {config.slot} is gone")
@@ -59,7 +61,7 @@ def of_capture(config: PostgresConfig, mark: Resume, server: Server, slot: Slot 
     if slot.confirmed > mark.confirmed:
         yield Trouble(
             GapSuspected,
-            f"the slot was confirmed up to {show_lsn(slot.confirmed)} by someone else; our mark is at"
+            f"the slot was confirmed up to {show_lsn(slot.confirmed)} by someone else, our mark is at"
             f" {show_lsn(mark.confirmed)}",
         )
 
@@ -159,14 +161,23 @@ def of_overlap(stored: Transaction, found: Transaction) -> str:
     return ", ".join(different)
 
 
-def stop(config: PostgresConfig, mark: Resume, troubles: list[Trouble]) -> EcluseError:
-    """The error that stops the capture: all findings, the first position at stake, the way out."""
+def unaccepted(mark: Resume, troubles: Iterable[Trouble]) -> list[Trouble]:
+    """The findings that no person has been shown and taken on; a text tells a finding apart.
+
+    A slot that lost its log is to be dropped by hand once that is accepted: its absence loses nothing more.
+    """
+    shown = {text for _, what in mark.accepted for text in what.split(_BETWEEN)}
+    dropped = any(code == SlotLost.code for code, _ in mark.accepted)
+    return [t for t in troubles if t.what not in shown and not (dropped and t.kind is SlotMissing)]
+
+
+def stop(config: PostgresConfig, troubles: list[Trouble]) -> EcluseError:
+    """The error that stops the capture: all findings, and the way out."""
     first = troubles[0]
     fixes = [t.fix for t in troubles if t.fix]
     name = config.connection or config.slot
     return first.kind(
-        f"{'; '.join(t.what for t in troubles)}. First position at stake: era {mark.era},"
-        f" after {show_lsn(mark.major)} ({mark.major})",
+        _BETWEEN.join(t.what for t in troubles),
         where=config.where,
         hint="\n".join([*fixes, f"ecluse resolve {name} --accept-gap"]),
     )

@@ -81,7 +81,7 @@ def _open(
     decoder = Decoder(_learn(start, form), form, at.era)
     _stream(start, at, form)
     at = overlap.prove(config, lines.walsender.pgconn, decoder, at)
-    at = replace(at, accept_gap=False)  # used up
+    at = replace(at, accepted=())  # used up
     source = PostgresSource(config, lines, decoder, at, tables)
     source.announce(gaps, late)
     return source
@@ -135,8 +135,8 @@ def _again(start: _Start, was: Resume) -> tuple[Resume, list[TableGap], list[Tab
     config, now = start.config, start.prints()
     troubles = list(gap.of_capture(config, was, start.server, start.slot))
     troubles += gap.of_publication(config, was.publication_print, now.publication)
-    if troubles and not was.accept_gap:
-        raise gap.stop(config, was, troubles)
+    if gap.unaccepted(was, troubles):
+        raise gap.stop(config, troubles)
     wanted = [(spec.schema, spec.table) for spec in start.tables]
     renewed = now.publication is None
     late = publication.ensure_published(start.lines.side, config, start.tables, now)

@@ -38,12 +38,16 @@ def prove(config: PostgresConfig, pg: pq.abc.PGconn, decoder: Decoder, start: Re
     if not why:
         decoder.last = stored
         return start
-    if not start.accept_gap:
-        raise gap.stop(config, start, [gap.Trouble(GapSuspected, why)])
+    if not _accepted(start, why):
+        raise gap.stop(config, [gap.Trouble(GapSuspected, why)])
     decoder.era = start.era + 1
     if message is not None:
         decoder.feed(message)
     return replace(start, era=decoder.era, last=None, overlap="none")
+
+
+def _accepted(start: Resume, why: str) -> bool:
+    return not gap.unaccepted(start, [gap.Trouble(GapSuspected, why)])
 
 
 def _first(
@@ -76,10 +80,9 @@ def _first(
             _, commit_lsn, end_lsn, _ = wire.unpack_commit(d, BODY)
             found = Transaction(commit_lsn, end_lsn, began[2], began[1], count)
             different = gap.of_overlap(stored, found)
+            why = f"{name} came again with other content: {different}" if different else ""
             # an accepted gap takes it for the same: its rows are in the topic already
-            if different and not start.accept_gap:
-                return None, f"{name} came again with other content: {different}"
-            return None, ""
+            return None, "" if _accepted(start, why) else why
         else:
             decoder.feed(d)  # a relation is described once per connection
     raise SourceUnreachable("the server ended the stream")  # _messages ends by raising

@@ -1,8 +1,8 @@
 """Where a capture is, as its mark remembers it: JSON that people can read in the marks topic.
 
 Rule: everything that the gap check compares stands here, and nothing that the engine has to understand.
-``accept_gap`` is the one field that others write (the verb ``resolve``): the next start then takes the
-source as it finds it, and its first mark no longer holds the field.
+``accepted`` is the one field that others write (the verb ``resolve``): the next start goes on over the
+findings that it names, and its first mark no longer holds the field.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Resume:
 
     ``confirmed`` is what the server may forget; ``checked`` is the end of its log when the fingerprint
     was last seen to be right. ``left`` are tables that no flow wanted any more, with the ``confirmed`` of
-    then. ``overlap``: whether the last transaction comes again at the next start, as proof.
+    then. ``overlap``: whether the last transaction comes again at the next start, as proof. ``accepted``:
+    code and text of every stop that a person took on since.
     """
 
     slot: str
@@ -44,7 +45,7 @@ class Resume:
     publication_print: Print = field(default_factory=dict)
     table_prints: Mapping[str, Print] = field(default_factory=dict)
     left: Mapping[str, int] = field(default_factory=dict)
-    accept_gap: bool = False
+    accepted: tuple[tuple[str, str], ...] = ()
 
     @property
     def major(self) -> int:
@@ -79,8 +80,8 @@ class Resume:
             "table_prints": {name: dict(p) for name, p in self.table_prints.items()},
             "left": {name: show_lsn(at) for name, at in self.left.items()},
         }
-        if self.accept_gap:
-            said["accept_gap"] = True
+        if self.accepted:
+            said["accepted"] = self.accepted
         return json.dumps(said, ensure_ascii=False).encode()
 
 
@@ -103,7 +104,7 @@ def load(mark: Mark) -> Resume:
             publication_print=said["publication_print"],
             table_prints=said["table_prints"],
             left={name: lsn(at) for name, at in said["left"].items()},
-            accept_gap=bool(said.get("accept_gap")),
+            accepted=tuple((code, what) for code, what in said.get("accepted", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ContractBroken(f"a mark that cannot be read: {error!r}") from None
@@ -112,8 +113,3 @@ def load(mark: Mark) -> Resume:
 def confirmed_of(mark: Mark) -> int:
     """What the server may forget once this mark is durable."""
     return lsn(json.loads(mark.resume)["confirmed"])
-
-
-def accepting(resume: bytes) -> bytes:
-    """The same bytes with the gap accepted: what ``resolve`` writes."""
-    return json.dumps({**json.loads(resume), "accept_gap": True}, ensure_ascii=False).encode()

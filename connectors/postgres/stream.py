@@ -273,7 +273,7 @@ class PostgresSource:
         now = facts.prints(self._side, self._config, self._tables)
         troubles = list(gap.of_publication(self._config, self._resume.publication_print, now.publication))
         if troubles:
-            raise gap.stop(self._config, self._resume, troubles)
+            raise gap.stop(self._config, troubles)
         wanted = [(spec.schema, spec.table) for spec in self._tables]
         self._decoder.gaps += gap.of_tables(self._resume, now, wanted)
         left = gap.left(self._resume, now, wanted)

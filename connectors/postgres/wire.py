@@ -106,6 +106,11 @@ def show_lsn(position: int) -> str:
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
+def show_position(major: int) -> str:
+    """A major of the stream as people find it in both worlds: in PostgreSQL's views and in the topics."""
+    return f"{show_lsn(major)} ({major})"
+
+
 def relation(d: bytes) -> WireRelation:
     """Read a Relation message."""
     (relid,) = _unpack_size(d, BODY)

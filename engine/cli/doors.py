@@ -13,7 +13,7 @@ from engine import plugins
 from engine.cli import places
 from engine.cli.compose import Call
 from engine.errors import EcluseError
-from engine.marks import Gap, Marks
+from engine.marks import Gap, Marks, Stop
 from engine.plan import FlowPlan, ProjectPlan
 from engine.source import STREAM, Measure
 from engine.topic import KafkaTopic
@@ -64,6 +64,10 @@ class _Kafka:
             for flow, gap in found.items()
         }
 
+    def stops(self) -> Mapping[str, Stop]:
+        self.topic()
+        return self._marks.stops() if self._marks else {}
+
     def marks(self) -> Mapping[str, MarkReading]:
         self.topic()
         found = self._marks.all() if self._marks else {}
@@ -93,6 +97,7 @@ def doors(call: Call, plan: ProjectPlan) -> Callable[[], Doors]:
             bounds=kafka.bounds,
             marks=kafka.marks,
             gaps=kafka.gaps,
+            stops=kafka.stops,
             kafka=options,
             lake=places.lake_root(call, plan),
         )

@@ -46,12 +46,19 @@ def add(app: typer.Typer) -> None:
 
 
 def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> None:
-    """Every flow: its state, its health, what has landed, what waits, and what a person must do."""
+    """Every capture and flow: its state, its health, what landed, what waits, and what a person must do."""
     look, flows = _look(context.obj, flow)
+    captures = [c for c in look.captures if any(c.capture == f.capture for f in flows)]
     if as_json:
-        show.data({"at_us": look.at_us, "flows": [f.as_dict() for f in flows], "silent": dict(look.silent)})
+        show.data({
+            "at_us": look.at_us, "captures": [c.as_dict() for c in captures],
+            "flows": [f.as_dict() for f in flows], "silent": dict(look.silent),
+        })  # fmt: skip
         return
     show.table(screen.STATUS_COLUMNS, screen.status_rows(flows))
+    show.table(screen.CAPTURE_COLUMNS, screen.capture_rows(captures))
+    for text in screen.stops(captures):
+        show.line(text)
     for one in flows:
         if one.written and one.written.code:
             show.line(f"{one.flow}: {one.written.code}: {one.written.what}")

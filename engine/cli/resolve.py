@@ -1,7 +1,8 @@
 """The verb that answers a stop: a person accepts what is lost, by name, and it is recorded.
 
 Rule: it changes nothing while the worker in question runs, it writes who and when beside the acceptance, and
-it says what is accepted before it does so. It never reads a table again: that is another answer.
+it says what is accepted before it does so: what was recorded when the work stopped, and nothing that was
+found since. It never reads a table again: that is another answer.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from engine import plugins
 from engine.cli import compose, places, show
 from engine.cli.compose import Call
 from engine.cli.doors import iso_now
-from engine.errors import Missing, SlotBusy, TemplateInvalid
-from engine.marks import MARK_BYTES_MAX, Marks
+from engine.errors import GapSuspected, Missing, SlotBusy, SlotLost, SlotMissing, TemplateInvalid
+from engine.marks import MARK_BYTES_MAX, Marks, Stop
 from engine.plan import CapturePlan, ProjectPlan
 from engine.registry import HttpRegistry, Registry
 from engine.source import Mark
@@ -29,6 +30,7 @@ from engine.template.mistakes import nearest
 from engine.topic import KafkaTopic
 
 PANEL: Final = "Change"
+_ACCEPTABLE: Final = frozenset({GapSuspected.code, SlotLost.code, SlotMissing.code})
 
 
 def add(app: typer.Typer) -> None:
@@ -71,7 +73,7 @@ def resolve(
 def _accept_capture(
     call: Call, plan: ProjectPlan, capture: CapturePlan, who: str, at: str
 ) -> list[dict[str, Any]]:
-    """Let the next start take the source as it finds it: said in a mark that no older writer overrules."""
+    """Let the next start go on over what stopped the last: said in a mark that no older writer overrules."""
     connector = plugins.load()[capture.connector]
     if connector.measure(places.configure(call, capture)).state == "active":
         raise SlotBusy(
@@ -80,25 +82,54 @@ def _accept_capture(
             hint="stop it first, if you mean it",
         )
     with _marks(call, plan) as marks:
-        found = marks.find(capture.name)
-        told = {"accept_gap": True, "accepted_by": who, "accepted_at": at}
-        if found.mark is None:
-            return [{"capture": capture.name, **_begin_again(call, plan, capture, marks, told)}]
-        told = {**json.loads(found.mark.resume), **told}
-        marks.amend(capture.name, json.dumps(told).encode())
-    return [{"capture": capture.name, "accepted_by": who, "accepted_at": at, "from": dict(found.mark.at)}]
+        stop = _stop(marks, capture.name)
+        mark = marks.find(capture.name).mark
+        told = {} if mark is None else json.loads(mark.resume)
+        told["accepted"] = [*told.get("accepted", ()), (stop.code, stop.what)]
+        resume = json.dumps(told, ensure_ascii=False).encode()
+        if mark is None:
+            era, writer = _newest(call, plan, marks, capture)
+            _say(who, stop.code, stop.what, f"everything behind era {era} begins anew, in era {era + 1}")
+            marks.accept_stop(stop, who)
+            marks.begin_again(capture.name, writer + 1, Mark({}, resume, era + 1))
+        else:
+            era = mark.era
+            _say(who, stop.code, stop.what, f"first position at stake: {stop.first}")
+            marks.accept_stop(stop, who)
+            marks.amend(capture.name, resume)
+    return [{
+        "capture": capture.name, "code": stop.code, "what": stop.what, "first": stop.first, "era": era,
+        "accepted_by": who, "accepted_at": at,
+    }]  # fmt: skip
 
 
-def _begin_again(
-    call: Call, plan: ProjectPlan, capture: CapturePlan, marks: Marks, told: dict[str, Any]
-) -> dict[str, Any]:
-    """Where the marks are lost: a mark that covers nothing, in an era above everything that was told."""
+def _stop(marks: Marks, capture: str) -> Stop:
+    """What a person is asked to accept; raises when there is nothing, or nothing that acceptance mends."""
+    stop = marks.stops().get(capture)
+    if stop is None:
+        raise Missing(
+            f"capture {capture} waits for nobody: nothing has stopped it",
+            where=capture,
+            hint=f"ecluse run capture {capture}",
+        )
+    if stop.code not in _ACCEPTABLE:
+        raise Missing(
+            f"capture {capture} stopped for another reason than a gap: {stop.code}: {stop.what}",
+            where=stop.where,
+            hint=stop.hint,
+        )
+    return stop
+
+
+def _newest(call: Call, plan: ProjectPlan, marks: Marks, capture: CapturePlan) -> tuple[int, int]:
+    """Where the marks are lost: the era and the writer above which a mark that covers nothing begins."""
     from engine.pump import lost
 
-    era, writer = lost.newest(marks.topic, _registry(call, plan), capture)
-    marks.prepare(min(topic.replication for topic in capture.topics.values()))
-    marks.begin_again(capture.name, writer + 1, Mark({}, json.dumps(told).encode(), era + 1))
-    return {**{k: v for k, v in told.items() if k != "accept_gap"}, "era": era + 1}
+    return lost.newest(marks.topic, _registry(call, plan), capture)
+
+
+def _say(who: str, code: str, what: str, at: str) -> None:
+    show.note(f"{who} accepts {code}: {what}\n  {at}")
 
 
 def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) -> list[dict[str, Any]]:
@@ -112,11 +143,13 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
     with _marks(call, plan) as marks:
         for gap in marks.gaps():
             if (gap.capture, gap.table) == its and not gap.accepted:  # names repeat between sources
-                marks.accept(gap, who)
                 first = f"{gap.era}.{gap.major}"
+                _say(who, gap.code, gap.text, f"first position at stake: {first}")
+                marks.accept(gap, who)
                 done.append({"flow": flow, "code": gap.code, "first": first, "accepted_by": who})
     stopped = book.load_state(root, flow)
     if stopped.state is State.STOPPED:
+        _say(who, stopped.code, stopped.what, f"at {stopped.where}")
         book.accept(root, flow, by=who, at=at)
         done.append({
             "flow": flow, "code": stopped.code, "what": stopped.what, "where": stopped.where,

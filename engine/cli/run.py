@@ -107,7 +107,8 @@ def run_capture(call: Call, name: str, *, at: At = no_point, metrics_port: int =
     numbers = CollectorRegistry()
     if metrics_port:
         metrics.serve(metrics_port, numbers)
-    opening = Opening(call, wanted, plugins.load()[wanted.connector], log)
+    connector = plugins.load()[wanted.connector]
+    opening = Opening(call, wanted, connector, log)
     row_bytes_max = max(MARK_BYTES_MAX, *(topic.row_bytes_max for topic in wanted.topics.values()))
     with told_to_stop() as stop:
         doors = pump.Doors(
@@ -122,6 +123,7 @@ def run_capture(call: Call, name: str, *, at: At = no_point, metrics_port: int =
             meters=metrics.CaptureMeters(name, numbers),
             log=log,
             at=at,
+            show=connector.show,
         )
         gc.set_threshold(_YOUNG_OBJECTS)
         end = pump.run(wanted, doors)

@@ -6,7 +6,7 @@ seconds, records, bytes. This room computes nothing and reads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich import box
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.state import State
+from engine.watch.captures import CaptureLook
 from engine.watch.lag import Health
 from engine.watch.observe import FlowLook, Look
 
@@ -149,6 +150,7 @@ def silent(look: Look) -> list[str]:
 
 
 STATUS_COLUMNS: Final = ("flow", "table", "state", "health", "in kafka", "in delta", "quarantined", "behind")
+CAPTURE_COLUMNS: Final = ("capture", "state", "source", "position")
 LAG_COLUMNS: Final = (
     "flow", "health", "source lag", "slot holds", "kafka records", "kafka time", "end to end p50", "p95",
     "retention used",
@@ -164,6 +166,27 @@ def status_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:
         )
         for flow in flows
     ]  # fmt: skip
+
+
+def capture_rows(captures: Sequence[CaptureLook]) -> list[tuple[str, ...]]:
+    """The rows of ``ecluse status`` about captures."""
+    return [
+        (c.capture, c.state.value, c.source_state, UNKNOWN if c.position is None else str(c.position))
+        for c in captures
+    ]
+
+
+def stops(captures: Sequence[CaptureLook]) -> Iterator[str]:
+    """What stopped each capture, from where on something may be missing, and what to type."""
+    for c in captures:
+        if c.stop is None:
+            continue
+        yield f"{c.capture}: {c.stop.code}: {c.stop.what}"
+        yield f"  at   {c.stop.where}, {c.stop.stopped_at}"
+        yield f"  from {c.stop.first or 'nothing is marked yet'}"
+        if c.stop.accepted_by:
+            yield f"  accepted by {c.stop.accepted_by}, {c.stop.accepted_at}"
+        yield from (f"  next {line}" for line in c.next.splitlines())
 
 
 def lag_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from engine.errors import EcluseError, GapSuspected, SourceUnreachable, TopicRefused, TopicUnreachable
+from engine.errors import (
+    CaptureFenced,
+    EcluseError,
+    GapSuspected,
+    SourceUnreachable,
+    TopicRefused,
+    TopicUnreachable,
+)
 from engine.marks import Found, Marks
 from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan
@@ -17,6 +24,7 @@ from engine.pump.aside import Aside
 from engine.pump.patience import patiently
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
+from engine.pump.stand import Stand
 from engine.registry import Registry
 from engine.source import STREAM, Mark, Rows, Source, TableGap
 from engine.supervise import Clock, Done, Parked, Policy, Progress, attempt
@@ -47,7 +55,7 @@ class Log(Protocol):
 class Doors:
     """What a capture stands between. ``open`` and ``topic`` give new ones: after an error both are spent.
 
-    ``open`` takes a mark, and the tables (``schema.name``) to leave out.
+    ``open`` takes a mark, and the tables (``schema.name``) to leave out; ``show`` writes a major for people.
     """
 
     project: str
@@ -59,6 +67,7 @@ class Doors:
     meters: CaptureMeters
     log: Log
     at: Callable[[str], None]
+    show: Callable[[int], str] = str
 
 
 def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
@@ -66,30 +75,54 @@ def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
 
     def failed(error: EcluseError, failures: int, wait_s: float) -> None:
         doors.meters.failed(error.code)
-        doors.log.warning("waiting", **error.as_dict(), failures=failures, wait_s=round(wait_s, 2))
+        told = life.stand.tell(error).as_dict()
+        doors.log.warning("waiting", **told, failures=failures, wait_s=round(wait_s, 2))
 
-    life = _Life(Aside(capture, doors.log.warning))
-    return attempt(lambda progress: _once(capture, doors, progress, life), doors.policy, doors.clock, failed)
+    life = _Life(Aside(capture, doors.log.warning), Stand(doors.show))
+    end = attempt(lambda progress: _once(capture, doors, progress, life), doors.policy, doors.clock, failed)
+    if isinstance(end, Done):
+        return end
+    if not end.stopped:
+        _record(capture, doors, life.stand, end.error)
+    return replace(end, error=life.stand.tell(end.error))
+
+
+def _record(capture: CapturePlan, doors: Doors, stand: Stand, error: EcluseError) -> None:
+    """Leave the stop where ``status`` and ``resolve`` find it, unless Kafka itself is what fails."""
+    if isinstance(error, (CaptureFenced, TopicUnreachable)):
+        return
+    try:
+        topic = doors.topic()
+        try:
+            marks = _marks(topic, doors)
+            marks.prepare(_replication(capture))
+            marks.stop(stand.stop(capture.name, error, marks.now()))
+        finally:
+            topic.close()
+    except EcluseError as failed:
+        doors.log.warning("stop not recorded", **failed.as_dict())
 
 
 @dataclass(frozen=True, slots=True)
 class _Life:
-    """What outlives an opening: the tables left out, and the epochs that this process wrote under."""
+    """What outlives an opening: the tables left out, the newest mark, the epochs that this process took."""
 
     aside: Aside
+    stand: Stand
     taken: list[int] = field(default_factory=list)
 
 
 def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -> None:
     topic, taken = doors.topic(), life.taken
     try:
-        marks = Marks(topic, doors.project, lambda: _iso(doors.clock.wall()))
-        marks.prepare(min(plan.replication for plan in capture.topics.values()))
+        marks = _marks(topic, doors)
+        marks.prepare(_replication(capture))
         life.aside.look(topic.prepare(list(capture.topics.values())))
         if taken:
             marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
         found = marks.find(capture.name)
         lost.refuse(topic, capture, found)
+        life.stand.at(found.mark)
         with _opened(doors, marks, capture.name, found, life.aside.tables) as source:
             writer = marks.take(capture.name, found)
             taken.append(writer)
@@ -98,7 +131,7 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
             doors.log.info("capturing", writer=writer, **_started(found))
             pump = _Pump(
                 capture, doors, topic=topic, marks=marks, writer=writer, source=source, progress=progress,
-                found=found.mark,
+                stand=life.stand, found=found.mark,
             )  # fmt: skip
             pump.run()
     except TopicRefused as error:
@@ -127,6 +160,14 @@ def _opened(
         yield source
 
 
+def _marks(topic: Topic, doors: Doors) -> Marks:
+    return Marks(topic, doors.project, lambda: _iso(doors.clock.wall()))
+
+
+def _replication(capture: CapturePlan) -> int:
+    return min(plan.replication for plan in capture.topics.values())
+
+
 def _iso(wall_s: float) -> str:
     return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds")
 
@@ -150,10 +191,12 @@ class _Pump:
         writer: int,
         source: Source,
         progress: Progress,
+        stand: Stand,
         found: Mark | None,
     ) -> None:
         self._capture, self._doors, self._topic, self._marks = capture, doors, topic, marks
         self._writer, self._source, self._progress, self._found = writer, source, progress, found
+        self._stand = stand
         self._routes = Routes(capture, doors.project, doors.registry, writer, self._keep_alive)
         self._promises = Promises(capture.name, _READ_ROWS, _WAIT_S)
         self._now = doors.clock.monotonic
@@ -277,6 +320,7 @@ class _Pump:
         self._marks.send(self._capture.name, self._writer, mark)
         at("capture.mark-sent")
         topic.flush(self._waiting)
+        self._stand.at(mark)
         at("capture.mark-acknowledged")
         self._source.confirm(mark)
         before = self._confirmed or self._found
@@ -292,7 +336,11 @@ class _Pump:
         now = self._now()
         if now >= self._fence_at:
             self._fence_at = now + _FENCE_S
-            patiently(lambda: self._marks.keep(self._capture.name, self._writer), self._keep_alive)
+            patiently(self._look, self._keep_alive)
+
+    def _look(self) -> None:
+        self._marks.keep(self._capture.name, self._writer)
+        self._marks.streams(self._capture.name)
 
     # what goes on meanwhile
 

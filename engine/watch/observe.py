@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
 from engine.errors import EcluseError
+from engine.marks import Stop
 from engine.plan import FlowPlan, ProjectPlan
 from engine.source import Measure
 from engine.state import State
-from engine.watch import lag, lake, log
+from engine.watch import captures, lag, lake, log
+from engine.watch.captures import CaptureLook
 from engine.watch.lag import Health, Lag, LandingReading, Promise, SourceReading, TopicReading
 from engine.watch.lake import Written
 
@@ -49,14 +51,15 @@ class OpenGap:
 class Doors:
     """How each part is asked; every callable may raise an EcluseError.
 
-    ``measure`` takes a capture's name; ``bounds``, ``marks`` and ``gaps`` (by flow) ask Kafka, ``kafka``
-    holds its options.
+    ``measure`` takes a capture's name; ``bounds``, ``marks``, ``gaps`` (by flow) and ``stops`` (by capture)
+    ask Kafka, ``kafka`` holds its options.
     """
 
     measure: Callable[[str], Measure]
     bounds: Callable[[Sequence[str]], Bounds]
     marks: Callable[[], Mapping[str, MarkReading]]
     gaps: Callable[[], Mapping[str, OpenGap]]
+    stops: Callable[[], Mapping[str, Stop]]
     kafka: Mapping[str, str]
     lake: str
 
@@ -95,6 +98,7 @@ class Look:
     at_us: int
     flows: tuple[FlowLook, ...]
     silent: Mapping[str, str] = field(default_factory=dict)
+    captures: tuple[CaptureLook, ...] = ()
 
 
 def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = None) -> Look:
@@ -104,6 +108,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
     # a Kafka that did not answer is not asked again: each question takes as long as its time limit
     marks = {} if "kafka" in silent else _ask("marks", silent, doors.marks) or {}
     gaps = {} if "kafka" in silent else _ask("gaps", silent, doors.gaps) or {}
+    stops = None if "kafka" in silent else _ask("stops", silent, doors.stops)
     sources = _sources(plan, doors, marks, silent)
     landings = _ask("lake", silent, lambda: lake.landings(doors.lake, plan.flows))
     written = _ask("lake", silent, lambda: lake.states(doors.lake, plan.flows)) or {}
@@ -127,7 +132,18 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
         )
         for flow in plan.flows
     )
-    return Look(now_us, flows, silent)
+    return Look(now_us, flows, silent, _captures(plan, sources, marks, stops))
+
+
+def _captures(
+    plan: ProjectPlan,
+    sources: Mapping[str, SourceReading],
+    marks: Mapping[str, MarkReading],
+    stops: Mapping[str, Stop] | None,
+) -> tuple[CaptureLook, ...]:
+    at = {name: mark.major for name, mark in marks.items()}
+    names = [capture.name for capture in plan.captures]
+    return tuple(captures.look(name, sources[name].state, at.get(name), stops) for name in names)
 
 
 def _ask(part: str, silent: dict[str, str], question: Callable[[], T]) -> T | None:

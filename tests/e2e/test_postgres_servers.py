@@ -164,7 +164,7 @@ def test_a_disk_that_was_rolled_back_is_found_where_every_catalogue_look_passes(
     error = wait_until(lambda: verdict(config, mark), "a verdict")
     assert isinstance(error, GapSuspected)
     assert "another" in error.what
-    with opened(config, specs("t"), accepted(mark)) as source:
+    with opened(config, specs("t"), accepted(mark, error)) as source:
         run(config, "insert into t values (6000)")
         came = read(source, lambda came: ("c", None, ("6000",)) in came.rows())
     assert {run.era for run in came.runs} == {1}, "positions repeat, so a new era begins"

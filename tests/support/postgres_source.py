@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from pydantic import SecretStr
@@ -138,6 +138,7 @@ def refused(config: PostgresConfig, kind: type[EcluseError], mark: Mark | None, 
     return found.value
 
 
-def accepted(mark: Mark) -> Mark:
-    """The mark once a person has accepted its gap."""
-    return mark._replace(resume=resume.accepting(mark.resume))
+def accepted(mark: Mark, *errors: EcluseError) -> Mark:
+    """The mark once a person has accepted these stops."""
+    taken = tuple((error.code, error.what) for error in errors)
+    return mark._replace(resume=replace(resume.load(mark), accepted=taken).dump())

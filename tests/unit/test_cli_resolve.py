@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,10 @@ import pytest
 
 from engine import plugins
 from engine.cli import places, resolve
-from engine.errors import Missing
+from engine.errors import EcluseError, GapSuspected, Missing, SlotMissing, SourceRefused
 from engine.marks import Marks
 from engine.pump import run
-from engine.source import Mark, TableGap
+from engine.source import STREAM, TableGap
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic
 from tests.support.memory import Bench
@@ -46,13 +47,31 @@ def test_i9_accepting_a_gap_accepts_none_of_another_source(
     assert {gap.capture: gap.accepted for gap in marks.gaps()} == {"shop": True, "depot": False}
 
 
-def test_a_capture_whose_marks_are_lost_begins_again_above_everything_that_it_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    world = Scripted([tx(100, 1)], era=2)
+Accept = Callable[[], dict[str, Any]]
+
+
+@pytest.fixture
+def world() -> Scripted:
+    return Scripted([tx(100, 1)], era=2)
+
+
+@pytest.fixture
+def bench(world: Scripted) -> Bench:
+    """A capture that has run to its first mark."""
     bench = stopped_after(Bench(world.open), world)
     run(bench.capture, bench.doors)
-    marks = Marks(bench.topic, "demo", lambda: "now")
+    bench.clock.stop.clear()
+    return bench
+
+
+@pytest.fixture
+def marks(bench: Bench) -> Marks:
+    return Marks(bench.topic, "demo", lambda: "now")
+
+
+@pytest.fixture
+def accept(bench: Bench, marks: Marks, monkeypatch: pytest.MonkeyPatch) -> Accept:
+    """``ecluse resolve shop --accept-gap``, as ana."""
 
     @contextmanager
     def same(*_: Any) -> Iterator[Marks]:
@@ -65,16 +84,100 @@ def test_a_capture_whose_marks_are_lost_begins_again_above_everything_that_it_to
     monkeypatch.setattr(plugins, "load", lambda: {"scripted": still})
     nobody: Any = None
 
-    def accept() -> list[dict[str, Any]]:
-        return resolve._accept_capture(nobody, nobody, bench.capture, "ana", "12:00")  # noqa: SLF001
+    def accept() -> dict[str, Any]:
+        (done,) = resolve._accept_capture(nobody, nobody, bench.capture, "ana", "12:00")  # noqa: SLF001
+        return done
 
+    return accept
+
+
+def stopped_by(bench: Bench, error: EcluseError) -> None:
+    """A start that ends with this error."""
+
+    @contextmanager
+    def refuses(*_: object) -> Iterator[Any]:
+        raise error
+        yield
+
+    bench.open = refuses
+    assert isinstance(run(bench.capture, bench.doors), Parked)
+
+
+def test_a_person_accepts_what_the_capture_said_when_it_stopped_and_it_stays(
+    bench: Bench, marks: Marks, accept: Accept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped_by(bench, SlotMissing("the slot is gone"))
+    done = accept()
+    assert (done["code"], done["what"], done["first"]) == (
+        "source.slot-missing", "the slot is gone", "era 2, after 100",
+    )  # fmt: skip
+    mark = marks.find("shop").mark
+    assert mark is not None
+    assert mark.at == {STREAM: 100}
+    assert json.loads(mark.resume) == {
+        "after": 100,
+        "accepted": [["source.slot-missing", "the slot is gone"]],
+    }
+    (kept,) = marks.accepted_stops()
+    assert (kept.what, kept.at, kept.accepted_by) == ("the slot is gone", {STREAM: 100}, "ana")
+    said = capsys.readouterr().err
+    assert "ana accepts source.slot-missing: the slot is gone" in said
+    assert "first position at stake: era 2, after 100" in said
+
+    stopped_by(bench, GapSuspected("another server"))  # found at the next start, before any new mark
+    accept()
+    mark = marks.find("shop").mark
+    assert mark is not None
+    assert [code for code, _ in json.loads(mark.resume)["accepted"]] == [
+        "source.slot-missing", "source.gap-suspected",
+    ]  # fmt: skip
+    assert len(marks.accepted_stops()) == 2
+
+
+def test_what_is_accepted_is_said_before_anything_is_written(
+    bench: Bench, marks: Marks, accept: Accept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped_by(bench, SlotMissing("the slot is gone"))
+    before = marks.find("shop")
+
+    class Down(BaseException):
+        pass
+
+    def send(*_: Any) -> None:
+        raise Down
+
+    marks.topic.send = send  # type: ignore[method-assign,assignment]
+    with pytest.raises(Down):
+        accept()
+    assert "the slot is gone" in capsys.readouterr().err
+    assert marks.find("shop") == before
+
+
+def test_nothing_is_accepted_where_nothing_has_stopped_or_a_gap_is_not_why(
+    bench: Bench, marks: Marks, accept: Accept
+) -> None:
+    before = marks.find("shop")
+    with pytest.raises(Missing, match="nothing has stopped it"):
+        accept()
+    stopped_by(bench, SourceRefused("the password is wrong", hint="set the secret"))
+    with pytest.raises(Missing, match="the password is wrong") as caught:
+        accept()
+    assert "set the secret" in caught.value.hint
+    assert marks.find("shop") == before
+    assert marks.accepted_stops() == ()
+
+
+def test_a_capture_whose_marks_are_lost_begins_again_above_everything_that_it_told(
+    world: Scripted, bench: Bench, marks: Marks, accept: Accept
+) -> None:
     bench.topic.delete(marks.name)
     assert isinstance(run(bench.capture, bench.doors), Parked)
-    (done,) = accept()
-    assert done["era"] == 3
+    assert accept()["era"] == 2
     found = marks.find("shop")
     assert found.epoch == 2  # writer 1 has written to the topics
-    assert found.mark == Mark({}, b'{"accept_gap": true, "accepted_by": "ana", "accepted_at": "12:00"}', 3)
+    assert found.mark is not None
+    assert (found.mark.at, found.mark.era) == ({}, 3)
+    assert [kept.code for kept in marks.accepted_stops()] == ["source.gap-suspected"]
     world.script.append(tx(200, 2))
     world.era = 3
     bench.clock.stop.clear()
@@ -84,5 +187,5 @@ def test_a_capture_whose_marks_are_lost_begins_again_above_everything_that_it_to
 
     bench.topic.delete(marks.name)
     bench.topic.delete("shop.public.parcel")
-    with pytest.raises(Missing, match="never ran"):
+    with pytest.raises(Missing, match="nothing has stopped it"):
         accept()

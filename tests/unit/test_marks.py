@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from engine.errors import CaptureFenced, Missing, SourceUnreachable
-from engine.marks import Found, Marks
+from engine.marks import Found, Marks, Stop
 from engine.source import STREAM, Mark, TableGap
 from engine.topic import MemoryTopic
 
@@ -159,6 +160,39 @@ def test_a_gap_is_told_once_and_accepted_by_a_person() -> None:
     assert [(g.accepted, g.accepted_by) for g in writer.gaps()] == [(True, "ana"), (False, "")]
     assert writer.open_gap("shop", GAP) is None  # the same finding, told again after a restart
     assert writer.all() == {}
+
+
+STOP = Stop("shop", "source.slot-missing", "the slot is gone", "shop", "ecluse resolve", "t1", "era 2", 2)
+
+
+def test_why_a_capture_stands_still_is_known_until_it_streams_again() -> None:
+    topic = MemoryTopic()
+    writer, reader = marks(topic), marks(topic)
+    written(writer, 1, mark(100))
+    writer.stop(STOP)
+    assert reader.stops() == {"shop": STOP}
+    assert reader.find("shop").mark == mark(100)
+    assert writer.take("shop", writer.find("shop")) == 2
+    topic.flush()
+    assert reader.stops() == {}
+    writer.stop(STOP)  # a second worker gives up while this one reads
+    writer.streams("shop")
+    topic.flush()
+    assert reader.stops() == {}
+
+
+def test_what_a_person_took_on_stays_when_the_capture_streams_again() -> None:
+    topic = MemoryTopic()
+    writer = marks(topic)
+    for at in ("t1", "t2"):
+        writer.stop(replace(STOP, stopped_at=at))
+        writer.accept_stop(writer.stops()["shop"], "ana")
+        assert writer.stops()["shop"].accepted_by == "ana"
+        writer.take("shop", writer.find("shop"))
+    first, second = marks(topic).accepted_stops()
+    assert first == replace(STOP, accepted_at="2026-11-21T12:00:00Z", accepted_by="ana")
+    assert second.stopped_at == "t2"
+    assert marks(topic).gaps() == ()
 
 
 def test_a_person_may_amend_what_the_connector_reads_from_a_mark() -> None:

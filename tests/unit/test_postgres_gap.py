@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from connectors.postgres.gap import of_capture, of_overlap, of_publication, of_s
 from connectors.postgres.preflight import _publication
 from connectors.postgres.provision import provision
 from connectors.postgres.resume import Resume
-from engine.errors import ContractBroken, GapSuspected, SlotLost, SlotMissing
+from engine.errors import ContractBroken, EcluseError, GapSuspected, SlotLost, SlotMissing
 from engine.source import STREAM, Mark, TableSpec
 
 CONFIG = PostgresConfig(
@@ -125,12 +126,10 @@ def test_the_overlap_compares_everything_that_tells_transactions_apart() -> None
         assert name in of_overlap(LAST, LAST._replace(**{name: 5}))
 
 
-def test_a_stop_says_all_findings_the_position_and_the_way_out() -> None:
+def test_a_stop_says_all_findings_and_the_way_out() -> None:
     troubles = list(of_slot(CONFIG, replace(SLOT, wal_status="lost")))
-    error = gap.stop(CONFIG, WAS, troubles)
+    error = gap.stop(CONFIG, troubles)
     assert isinstance(error, SlotLost)
-    assert "0/3E8" in error.what
-    assert "era 2" in error.what
     assert "pg_drop_replication_slot" in error.hint
     assert error.hint.endswith("ecluse resolve shop --accept-gap")
     assert "hush" not in f"{error.as_dict()}"
@@ -150,11 +149,65 @@ def test_a_first_mark_covers_everything_before_the_slot() -> None:
     assert replace(WAS, overlap="none", confirmed=2000).mark().at == {STREAM: 1999}
 
 
-def test_an_accepted_gap_is_one_field_of_the_mark() -> None:
+def test_what_was_accepted_is_one_field_of_the_mark() -> None:
     mark = WAS.mark()
-    accepted = resume.load(mark._replace(resume=resume.accepting(mark.resume)))
-    assert accepted == replace(WAS, accept_gap=True)
-    assert "accept_gap" not in json.loads(mark.resume)
+    said = {**json.loads(mark.resume), "accepted": [["source.slot-missing", "it is gone"]]}
+    accepted = resume.load(mark._replace(resume=json.dumps(said).encode()))
+    assert accepted == replace(WAS, accepted=(("source.slot-missing", "it is gone"),))
+    assert resume.load(accepted.mark()) == accepted
+    assert "accepted" not in json.loads(mark.resume)
+
+
+MOVED = replace(SLOT, confirmed=2000)
+FOREIGN = replace(SLOT, database="other")
+
+
+def taken(*stops: EcluseError) -> Resume:
+    return replace(WAS, accepted=tuple((stop.code, stop.what) for stop in stops))
+
+
+def stopped(slot: Slot | None, server: Server = SERVER) -> EcluseError:
+    return gap.stop(CONFIG, list(of_capture(CONFIG, WAS, server, slot)))
+
+
+def left_open(mark: Resume, slot: Slot | None, server: Server = SERVER) -> list[str]:
+    return [t.what for t in gap.unaccepted(mark, of_capture(CONFIG, mark, server, slot))]
+
+
+def test_a_person_takes_on_what_was_shown_and_nothing_that_was_found_since() -> None:
+    assert len(left_open(WAS, MOVED)) == 1
+    assert left_open(taken(stopped(MOVED)), MOVED) == []
+    assert len(left_open(taken(stopped(MOVED)), replace(MOVED, confirmed=3000))) == 1, "moved once more"
+    assert len(left_open(taken(stopped(MOVED)), None)) == 1, "another kind"
+    both = replace(MOVED, database="other")
+    assert len(left_open(taken(stopped(MOVED)), both)) == 1
+    assert left_open(taken(stopped(MOVED), stopped(FOREIGN)), both) == [], "each was shown once"
+    assert left_open(taken(stopped(both)), FOREIGN) == [], "one of two that were shown"
+
+
+def test_findings_that_are_told_together_are_told_apart() -> None:
+    """Each in its own words: none holds what stands between two."""
+    slots = [None, MOVED, FOREIGN, *(replace(SLOT, **c) for c in ({"two_phase": True}, {"invalid": "idle"}))]
+    servers = [
+        SERVER,
+        Server("43", 1, 900, 1),
+        Server("42", 1, 900, 1),
+        Server("42", 2, 5000, 1, ((1, 1000),)),
+    ]
+    for slot, server in itertools.product(slots, servers):
+        troubles = list(of_capture(CONFIG, WAS, server, slot))
+        troubles += of_publication(CONFIG, WAS.publication_print, None)
+        assert gap.stop(CONFIG, troubles).what.split("; ") == [t.what for t in troubles]
+
+
+def test_a_slot_that_lost_its_log_may_be_dropped_once_that_is_accepted() -> None:
+    assert left_open(taken(stopped(replace(SLOT, wal_status="lost"))), None) == []
+    assert len(left_open(taken(stopped(MOVED)), None)) == 1
+
+
+def test_the_text_of_a_finding_stays_while_the_server_goes_on() -> None:
+    behind, later = Server("42", 1, 900, 160010), Server("42", 1, 950, 160010)
+    assert left_open(taken(stopped(SLOT, behind)), SLOT, later) == []
 
 
 @pytest.mark.parametrize("said", [b"", b"{}", b'{"version": 9}', b"[]"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from engine.cli import compose
 from engine.cli.compose import Call
 from engine.cli.main import main
 from engine.errors import SourceUnreachable, TopicUnreachable
+from engine.marks import Stop
 from engine.plan import ProjectPlan
 from engine.source import Measure
 from engine.watch import observe
@@ -39,6 +41,7 @@ def doors(tmp_path: Path, **given: Any) -> Doors:
         "bounds": bounds,
         "marks": marks,
         "gaps": dict,
+        "stops": dict,
         "kafka": {},
         "lake": str(tmp_path),
     }
@@ -63,6 +66,54 @@ def test_an_open_gap_is_shown_with_what_it_waits_for_i5(plan: ProjectPlan, tmp_p
     assert set(shown.values()) == {(None, Health.OK)}
     told = next(flow for flow in found.flows if flow.flow == name).as_dict()["gap"]
     assert told == {"code": gap.code, "text": gap.text, "first": "1.150", "hint": gap.hint}
+
+
+STOP = Stop(
+    "shop", "source.slot-missing", "it is gone", "shop", "ecluse resolve shop", "t1", "era 0, after 9"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "marked", "stop", "state", "next_"),
+    [
+        ("active", True, None, "running", ""),
+        ("inactive", True, None, "not running", "ecluse run capture shop"),
+        ("missing", False, None, "never ran", "ecluse run capture shop"),
+        ("unreachable", True, None, "unknown", ""),
+        ("unreachable", True, STOP, "stopped", "ecluse resolve shop"),
+        ("missing", True, STOP, "stopped", "ecluse resolve shop"),
+        ("missing", True, replace(STOP, accepted_by="ana"), "stopped", "ecluse run capture shop"),
+        ("active", True, replace(STOP, code="source.slot-busy"), "running", "ecluse resolve shop"),
+        ("inactive", True, replace(STOP, code="source.slot-busy"), "stopped", "ecluse resolve shop"),
+    ],
+)
+def test_a_capture_is_shown_with_what_stands_in_its_way(
+    plan: ProjectPlan, tmp_path: Path, source: str, *, marked: bool, stop: Stop | None, state: str, next_: str
+) -> None:
+    given: dict[str, Any] = {
+        "measure": lambda _: Measure(source),
+        "stops": lambda: {"shop": stop} if stop else {},
+    }
+    if not marked:
+        given["marks"] = dict
+    (shown,) = observe.look(plan, doors(tmp_path, **given), now_us=NOW).captures
+    told = shown.as_dict()
+    assert (told["capture"], told["state"], told["next"]) == ("shop", state, next_)
+    assert told["position"] == (1_000_000 if marked else None)
+    assert (told["code"], told["first"]) == ((stop.code, stop.first) if stop else (None, None))
+
+
+def test_a_capture_whose_stops_cannot_be_read_is_unknown_unless_its_source_is_read(
+    plan: ProjectPlan, tmp_path: Path
+) -> None:
+    def stops() -> Mapping[str, Stop]:
+        raise TopicUnreachable("no answer")
+
+    for source, state in (("active", "running"), ("inactive", "unknown")):
+        given = doors(tmp_path, stops=stops, measure=lambda _, said=source: Measure(said))
+        found = observe.look(plan, given, now_us=NOW)
+        assert [c.state for c in found.captures] == [state]
+        assert list(found.silent) == ["stops"]
 
 
 def test_gaps_that_cannot_be_read_are_not_taken_for_none(plan: ProjectPlan, tmp_path: Path) -> None:
