@@ -50,9 +50,12 @@ class EcluseError(Exception):
 
     code: ClassVar[str] = "ecluse.error"
     act: ClassVar[Act] = Act.BUG
+    exit_code: ClassVar[int] = Exit.BUG
 
-    def __init_subclass__(cls, code: str | None = None, act: Act | None = None) -> None:
-        """Declare an error class; a code belongs to one class only."""
+    def __init_subclass__(
+        cls, code: str | None = None, act: Act | None = None, exit_code: int | None = None
+    ) -> None:
+        """Declare an error class; a code belongs to one class only, and who acts gives the exit code."""
         super().__init_subclass__()
         if code is not None:
             if code in CODES:
@@ -60,18 +63,15 @@ class EcluseError(Exception):
             cls.code = code
             CODES[code] = cls
         if act is not None:
-            cls.act = act
+            cls.act, cls.exit_code = act, _EXIT[act]
+        if exit_code is not None:
+            cls.exit_code = exit_code
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.hint = hint
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code that this error ends a command with."""
-        return _EXIT[self.act]
 
     def as_dict(self) -> dict[str, str]:
         """The error as the ``--json`` form and the logs show it."""
@@ -231,7 +231,7 @@ class Missing(EcluseError, code="cli.missing", act=Act.AUTHOR):
     """A name on the command line is not in the project."""
 
 
-class Unmet(EcluseError, code="cli.unmet", act=Act.OPERATOR):
+class Unmet(EcluseError, code="cli.unmet", act=Act.OPERATOR, exit_code=Exit.UNMET):
     """A verdict or a check did not hold."""
 
 
@@ -244,5 +244,5 @@ def reference() -> str:
     lines = ["| code | who acts | exit | what it means |", "|---|---|---|---|"]
     for code, declared in sorted(CODES.items()):
         meaning = " ".join((declared.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"| `{code}` | {declared.act.value} | {_EXIT[declared.act]} | {meaning} |")
+        lines.append(f"| `{code}` | {declared.act.value} | {declared.exit_code} | {meaning} |")
     return "\n".join(lines) + "\n"
