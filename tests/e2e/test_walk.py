@@ -50,7 +50,7 @@ def walk(worlds: Callable[[str], World]) -> Iterator[Walk]:
     world.close()
 
 
-def test_every_kind_of_change_arrives_once_and_in_order(walk: Walk) -> None:
+def test_every_kind_of_change_arrives_once_and_in_order(walk: Walk) -> None:  # I2
     with walk.world.traffic() as traffic:
         traffic.more(300)
     assert walk.judged() == []

@@ -48,7 +48,7 @@ def writers(told: dict[str, list[Change]]) -> set[int]:
 
 
 @pytest.mark.parametrize("point", AGAIN)
-def test_a_capture_killed_there_loses_nothing(point: str, seed: int, walk: World) -> None:
+def test_a_capture_killed_there_loses_nothing(point: str, seed: int, walk: World) -> None:  # I7
     nth = Random(f"{point} {seed}").randint(3, 5)  # noqa: S311 - a plan, not a secret
     before = told_again(walk.streamed())
     with walk.traffic() as traffic:

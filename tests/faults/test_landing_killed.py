@@ -75,7 +75,7 @@ def expected(point: str, before: Left, after: Left) -> bool:
             return bool(booked | after.ahead) or after == before
 
 
-def test_a_landing_killed_at_every_point_in_turn_loses_nothing(walk: World, seed: int) -> None:
+def test_a_landing_killed_at_every_point_in_turn_loses_nothing(walk: World, seed: int) -> None:  # I7
     capture = walk.reading_capture()
     order = list(POINTS)
     Random(seed).shuffle(order)  # noqa: S311 - a plan, not a secret

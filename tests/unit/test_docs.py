@@ -1,5 +1,6 @@
 """What the reference pages say is what the code does."""
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -12,7 +13,8 @@ import engine
 from connectors.postgres import cells
 from engine import errors, schema
 
-DOCS = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "reference"
 # name → (base type's oid, modifier)
 POSTGRES = {
     "boolean": (cells.BOOL, -1),
@@ -75,3 +77,41 @@ def test_the_page_of_errors_is_what_the_code_declares() -> None:
                 importlib.import_module(module.name)
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
     assert page.endswith(errors.reference()), "make docs"
+
+
+def invariants() -> dict[int, list[tuple[Path, str]]]:
+    """The tests that the page names, by the number of their invariant."""
+    page = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
+    parts = re.split(r"^- \*\*I(\d+)\*\* ", page, flags=re.MULTILINE)[1:]
+    named = re.compile(r"^  - `(tests/\S+)`:\s+`(\w+)`$", re.MULTILINE)
+    return {
+        int(number): [(ROOT / path, test) for path, test in named.findall(text)]
+        for number, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def heads(path: Path) -> dict[str, str]:
+    """The text of each test of a file up to its first statement: decorators, name, comments."""
+    source = path.read_text(encoding="utf-8")
+    lines = source.splitlines()
+    return {
+        node.name: "\n".join(lines[node.lineno - 1 : node.body[0].lineno - 1])
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+@pytest.mark.parametrize(("number", "tests"), invariants().items())
+def test_every_invariant_is_cited_in_the_code_and_has_tests_that_carry_its_number(
+    number: int, tests: list[tuple[Path, str]]
+) -> None:
+    code = (path for room in ("engine", "connectors") for path in (ROOT / room).rglob("*.py"))
+    assert any(re.search(rf"\bI{number}\b", path.read_text(encoding="utf-8")) for path in code)
+    assert tests
+    for path, test in tests:
+        head = heads(path)[test]
+        assert f"_i{number}_" in f"{test}_" or re.search(rf"# .*\bI{number}\b", head), test
+
+
+def test_the_page_of_invariants_has_all_ten() -> None:
+    assert list(invariants()) == list(range(1, 11))

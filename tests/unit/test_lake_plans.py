@@ -51,7 +51,7 @@ def test_a_range_begins_where_the_flow_stands_and_keeps_its_bound(
 @given(start=offsets, more=offsets, limit=st.integers(5, 20))
 def test_ranges_one_after_the_other_reach_the_ends_without_hole_or_overlap(
     start: dict[int, int], more: dict[int, int], limit: int
-) -> None:
+) -> None:  # I3
     ends = {p: start.get(p, 0) + n for p, n in more.items()}
     at, read = dict(start), 0
     while span := ranges.plan(at, ends, limit):
