@@ -1,7 +1,9 @@
 """The house's own rules: documents run, contracts hold and are seen to break."""
 
+import ast
 import doctest
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from engine import errors
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +89,47 @@ def test_an_import_against_the_direction_breaks_its_contract(contract: str, tmp_
     with (tmp_path / path).open("a") as file:
         file.write(f"\n{line}\n")
     assert f"{contract} BROKEN" in lint_imports(tmp_path)
+
+
+# Who catches which of our errors, and decides something by it: docs/adr/0016.
+CATCHES = {
+    "engine.supervise": {"EcluseError"},
+    "engine.cli.main": {"EcluseError"},
+    "engine.cli.doors": {"EcluseError"},
+    "engine.watch.observe": {"EcluseError"},
+    "engine.lake.lane": {"EcluseError"},
+    "engine.lake.quarantine": {"EcluseError"},
+    "connectors.postgres.preflight": {"EcluseError"},
+    "engine.pump.loop": {"TopicRefused", "GapSuspected"},
+    "engine.lake.resolve": {"SchemaBlocked"},
+}
+
+
+def caught(source: str) -> set[str]:
+    """The errors of ours that a module catches, or suppresses."""
+    ours = {"EcluseError", *(declared.__name__ for declared in errors.CODES.values())}
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        catching: list[ast.expr] = []
+        if isinstance(node, ast.ExceptHandler) and node.type is not None:
+            catching = [node.type]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+            catching = node.args
+        found |= {word for one in catching for word in re.findall(r"\w+", ast.unparse(one))}
+    return found & ours
+
+
+def test_an_error_is_caught_only_where_something_is_decided_by_it() -> None:
+    for package in ("engine", "connectors"):
+        for path in (ROOT / package).rglob("*.py"):
+            room = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            assert caught(path.read_text(encoding="utf-8")) <= CATCHES.get(room, set()), room
+
+
+def test_a_catch_in_any_form_is_seen() -> None:
+    assert caught("try: f()\nexcept (OSError, errors.SlotBusy): pass") == {"SlotBusy"}
+    assert caught("with contextlib.suppress(EcluseError): f()") == {"EcluseError"}
+    assert caught("try: f()\nexcept OSError: raise EcluseError('x')") == set()
 
 
 def test_a_room_without_a_place_breaks_the_build(tmp_path: Path) -> None:
