@@ -11,7 +11,7 @@ import pytest
 import connectors
 import engine
 from connectors.postgres import cells
-from engine import errors, schema
+from engine import errors, metrics, schema
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "reference"
@@ -115,3 +115,10 @@ def test_every_invariant_is_cited_in_the_code_and_has_tests_that_carry_its_numbe
 
 def test_the_page_of_invariants_has_all_ten() -> None:
     assert list(invariants()) == list(range(1, 11))
+
+
+def test_every_metric_has_its_line_in_the_decision_that_names_them() -> None:
+    (page,) = (ROOT / "docs" / "adr").glob("0017-*.md")
+    named = re.findall(r"^\| `(ecluse_\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    served = {value for value in vars(metrics).values() if str(value).startswith("ecluse_")}
+    assert served <= set(named)
