@@ -100,7 +100,7 @@ CATCHES = {
     "engine.lake.lane": {"EcluseError"},
     "engine.lake.quarantine": {"EcluseError"},
     "connectors.postgres.preflight": {"EcluseError"},
-    "engine.pump.loop": {"TopicRefused", "GapSuspected"},
+    "engine.pump.loop": {"EcluseError", "TopicRefused", "GapSuspected"},
     "engine.lake.resolve": {"SchemaBlocked"},
 }
 
