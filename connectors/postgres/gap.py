@@ -61,8 +61,8 @@ def of_capture(config: PostgresConfig, mark: Resume, server: Server, slot: Slot 
     if slot.confirmed > mark.confirmed:
         yield Trouble(
             GapSuspected,
-            f"the slot was confirmed up to {show_lsn(slot.confirmed)} by someone else, our mark is at"
-            f" {show_lsn(mark.confirmed)}",
+            f"slot {config.slot} was confirmed up to {show_lsn(slot.confirmed)} by someone else,"
+            f" our mark is at {show_lsn(mark.confirmed)}",
         )
 
 

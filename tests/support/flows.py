@@ -218,13 +218,13 @@ class World:
 
     # --- workers ------------------------------------------------------------------------------------------
 
-    def capture(self, *, point: str = "", nth: int = 1) -> Worker:
-        """``run capture``; with a point, one that kills itself there."""
-        return self._start("capture", ["run", "capture", self.name], point, nth)
+    def capture(self, *, point: str = "", nth: int = 1, of: str = "") -> Worker:
+        """``run capture``; with a point, one that kills itself there; ``of`` another connection."""
+        return self._start("capture", ["run", "capture", of or self.name], point, nth)
 
-    def reading_capture(self) -> Worker:
+    def reading_capture(self, of: str = "") -> Worker:
         """A capture that streams: what is written from now on it reads."""
-        worker = self.capture()
+        worker = self.capture(of=of)
 
         def reads() -> bool:
             assert worker.process.poll() is None, worker.text()[-3000:]
