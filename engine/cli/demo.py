@@ -1,54 +1,25 @@
-"""The demo: a parcel company in four acts, each moves a number that the reader can see, and a verdict.
+"""The verb ``demo``: a parcel company in four acts, each moves a number that one can see, and a verdict.
 
 Rule: it writes into ``.ecluse/demo`` here and into the cache folder, and says so; it ends by itself; its exit
-code is 0 only if an independent reader finds every row of the source in the lake, waiting keys set apart.
+code is 0 only if each act has shown what it says, and an independent reader finds every row of the source in
+the lake, waiting keys set apart.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
-from urllib.request import urlopen
 
-import psycopg
 import typer
 
-from engine import names
-from engine.cli import curtain, places, screen, show, start
+from engine.cli import curtain, places, play, screen, show, start
 from engine.cli.compose import Call
-from engine.cli.crew import Life, Worker
 from engine.cli.download import Meter, announce
-from engine.cli.running import Eyes, Running, owner, wait
-from engine.cli.stage import Stage
-from engine.cli.traffic import Traffic
+from engine.cli.running import Running, owner
 from engine.embedded import record
 from engine.embedded.stack import cache_folder
 from engine.errors import Exit, StackFailed
-from engine.plan import FlowPlan
-from engine.watch import quarantine
-
-SECONDS: Final = 45.0
-RATE: Final = 150.0
-_READY_S: Final = 600.0  # a busy machine takes minutes for what takes seconds
-_DRAIN_S: Final = 600.0
-_ACTS: Final = (0.25, 0.45, 0.6)  # shares of the traffic's time at which acts 2, 3 and 4 begin
-_BOLD: Final = "bold cyan"
-_COLUMN: Final = "loyalty text NOT NULL DEFAULT 'standard'"
-_PROGRAM_S: Final = 120.0
-_TRAFFIC_BOUND: Final = 4.0
-_ANSWER_S: Final = 5.0
-_SPOILED: Final = ("shop.parcels", "shop.invoices")
-_STRAYED: Final = "shop.scans"
 
 
 def demo(context: typer.Context) -> None:
@@ -61,7 +32,7 @@ def demo(context: typer.Context) -> None:
     _fresh(folder)
     call = Call(folder, outer.environment)
     keep = outer.environment.get("KEEP", "") not in ("", "0")
-    seconds = float(outer.environment.get("DEMO_SECONDS", "") or SECONDS)
+    seconds = float(outer.environment.get("DEMO_SECONDS", "") or play.SECONDS)
     with start.ended_by_signal(), Meter() as meter:
         project = Running(call, meter, keep=keep)
         cache = cache_folder(call.environment)
@@ -72,7 +43,7 @@ def demo(context: typer.Context) -> None:
         with project:
             meter.close()
             show.note(f"started in {screen.seconds(time.monotonic() - began)}")
-            holds = Play(project, seconds).run()
+            holds = play.Play(project, seconds).run()
     curtain.farewell(str(folder), places.lake_root(call, project.plan), keep=keep)
     if not holds:
         raise typer.Exit(Exit.UNMET)
@@ -92,231 +63,3 @@ def _fresh(folder: Path) -> None:
         record.down(state, delete=True)
         shutil.rmtree(folder)
     start.write_project(folder)
-
-
-@dataclass(slots=True)
-class Play:
-    """One performance."""
-
-    project: Running
-    seconds: float
-    extra: dict[str, int] = field(default_factory=dict)  # changes that the acts made, by flow
-    stray: int = 0  # records that are no change of the source
-    _stage: Stage | None = None
-
-    @property
-    def stage(self) -> Stage:
-        """The screen."""
-        if self._stage is None:
-            raise RuntimeError("the play has not begun")
-        return self._stage
-
-    def run(self) -> bool:
-        """All of it; gives whether the verdict holds."""
-        project = self.project
-        sample = project.samples[0]
-        project.start_workers()
-        # on a machine so busy that the acts take minutes, the traffic ends before them
-        bound_s = _TRAFFIC_BOUND * self.seconds
-        traffic = Traffic(project.call.environment, sample.app, rate=RATE, seconds=bound_s)
-        with Eyes(project.call, project.plan) as eyes:
-            self._stage = Stage(project.crew, eyes, changes=lambda: self._changes(traffic))
-            with self._stage as stage:
-                stage.say("waiting for the capture to hold its replication slot, and for Spark")
-                self._until(self._captured, _READY_S, "the capture did not start")
-                stage.say("the capture reads the source's log")
-                self._until(self._spark, _READY_S, "Spark did not start")
-                with traffic:
-                    try:
-                        self._acts(traffic)
-                    except KeyboardInterrupt:
-                        stage.say("Ctrl-C: the traffic ends, what is under way lands")
-                stage.say("the traffic has ended; everything that was committed lands", _BOLD)
-                if not self._wait(lambda: self._drained(traffic), _DRAIN_S):
-                    stage.say(f"not all has landed within {_DRAIN_S:.0f} s", "bold red")
-            stage.say("an independent reader compares every row")
-        return self._verdict(sample.superuser)
-
-    def _acts(self, traffic: Traffic) -> None:
-        stage = self.stage
-        stage.say("act 1  flows fill: source → Kafka → Delta", _BOLD)
-        self._until(self._landing, _READY_S, "nothing has landed", traffic)
-        stage.say("the first rows are in Delta")
-        began = time.monotonic()
-        length_s = self.seconds or SECONDS
-        for at, act in zip(_ACTS, (self._alter, self._spoil, self._kill), strict=True):
-            self._until(lambda at=at: time.monotonic() - began >= at * length_s, length_s, "", traffic)  # type: ignore[misc]
-            act()
-        while not self.seconds or time.monotonic() - began < length_s:
-            self._step(traffic)
-
-    # --- the acts ---
-
-    def _alter(self) -> None:
-        """Act 2: a column is added in mid-traffic, and rows use it."""
-        stage, flow = self.stage, self._flow("shop.customers")
-        stage.say(f"act 2  ALTER TABLE customers ADD COLUMN {_COLUMN}, in mid-traffic", _BOLD)
-        before = self._schemas(flow)
-        with psycopg.connect(self.project.samples[0].superuser, autocommit=True) as db:
-            db.execute("SET lock_timeout = '10s'")
-            db.execute(f"ALTER TABLE customers ADD COLUMN {_COLUMN}".encode())
-            done = db.execute(
-                "UPDATE customers SET loyalty = 'gold' WHERE id IN "
-                "(SELECT id FROM customers ORDER BY id LIMIT 20)"
-            )
-            self._count(flow.name, done.rowcount)
-        if self._wait(lambda: self._schemas(flow) > before, _READY_S):
-            stage.say(f"{flow.name}: schema {before} → {self._schemas(flow)}, nothing stopped", "green")
-        else:
-            stage.say(f"{flow.name}: no second schema was registered", "bold red")
-
-    def _spoil(self) -> None:
-        """Act 3: two rows whose values have no place in their types, and a record that nobody can decode."""
-        stage, flow = self.stage, self._flow(_STRAYED)
-        stage.say("act 3  a weight of NaN, a payment at infinity, a stray record: three bad rows", _BOLD)
-        found = places.find(self.project.call, self.project.plan)
-        where = ("--bootstrap", found.kafka["bootstrap.servers"], "--topic", flow.topic.name)
-        self._program("examples.demo.poison", self.project.samples[0].superuser, *where)
-        for name in _SPOILED:
-            self._count(name, 1)
-        self.stray = 1
-        self._wait(lambda: self._quarantined() >= len(_SPOILED) + self.stray, _READY_S)
-        for group in quarantine.groups(found.lake):
-            stage.say(f"{group.flow}: {group.records} quarantined, {group.stage}: {group.reason}", "yellow")
-        stage.say(f"see it: ecluse -p {self.project.call.folder} quarantine show shop.parcels")
-
-    def _kill(self) -> None:
-        """Act 4: the landing dies before the reader's eyes, and comes back by itself."""
-        stage, worker = self.stage, self._worker("landing")
-        pid = worker.pid
-        if pid is None:
-            stage.say("the landing does not run: nothing to kill", "bold red")
-            return
-        stage.say(f"act 4  kill -9 {pid}: the landing dies; watch the Kafka lag", _BOLD)
-        os.kill(pid, signal.SIGKILL)
-        killed = time.monotonic()
-        most = 0
-
-        def watch() -> bool:
-            nonlocal most
-            most = max(most, self._waiting() or 0)
-            return worker.pid not in (None, pid) and (self._landed_after(killed_us) or self._waiting() == 0)
-
-        killed_us = time.time_ns() // 1000
-        if self._wait(watch, _READY_S):
-            after = screen.seconds(time.monotonic() - killed)
-            stage.say(f"back after {after}, {screen.count(most)} records had waited: the lag falls", "green")
-        else:
-            stage.say("the landing did not come back", "bold red")
-
-    # --- what the acts look at ---
-
-    def _captured(self) -> bool:
-        look = self.stage.look
-        return look is not None and all(f.source_state == "active" for f in look.flows)
-
-    def _spark(self) -> bool:
-        """Whether the landing's Spark is up: the first thing that it makes is the quarantine."""
-        lake = places.lake_root(self.project.call, self.project.plan)
-        return (quarantine.folder(lake) / "_delta_log").is_dir()
-
-    def _landing(self) -> bool:
-        look = self.stage.look
-        return look is not None and any(f.in_delta for f in look.flows)
-
-    def _landed_after(self, at_us: int) -> bool:
-        look = self.stage.look
-        return look is not None and any((f.landed_at_us or 0) > at_us for f in look.flows)
-
-    def _waiting(self) -> int | None:
-        look = self.stage.look
-        counts = [f.lag.kafka_records for f in look.flows] if look else []
-        return None if None in counts else sum(n for n in counts if n is not None)
-
-    def _quarantined(self) -> int:
-        look = self.stage.look
-        return sum(f.quarantined or 0 for f in look.flows) if look else 0
-
-    def _drained(self, traffic: Traffic) -> bool:
-        """Whether every committed change is in Kafka, and all that is in Kafka has landed."""
-        look = self.stage.look
-        expected = {**self._changes(traffic)}
-        expected[_STRAYED] += self.stray
-        return look is not None and all(
-            (f.in_kafka or 0) >= expected[f.flow] and f.lag.kafka_records == 0 for f in look.flows
-        )
-
-    def _changes(self, traffic: Traffic) -> Mapping[str, int]:
-        by_table = traffic.changes
-        return {
-            flow.name: by_table.get(flow.table.table, 0) + self.extra.get(flow.name, 0)
-            for flow in self.project.plan.flows
-        }
-
-    def _count(self, flow: str, changes: int) -> None:
-        self.extra[flow] = self.extra.get(flow, 0) + changes
-
-    def _flow(self, name: str) -> FlowPlan:
-        return next(flow for flow in self.project.plan.flows if flow.name == name)
-
-    def _worker(self, kind: str) -> Worker:
-        return next(w for w in self.project.crew.workers if w.name.startswith(kind))
-
-    def _schemas(self, flow: FlowPlan) -> int:
-        """How many schemas the registry knows of a topic's records."""
-        found = places.find(self.project.call, self.project.plan)
-        subject = quote(names.subject(flow.topic.name, "value", 1), safe="")
-        try:
-            with urlopen(f"{found.registry}/subjects/{subject}/versions", timeout=_ANSWER_S) as answer:  # noqa: S310
-                return len(json.load(answer))
-        except (OSError, ValueError):
-            return 0
-
-    # --- time passes ---
-
-    def _step(self, traffic: Traffic | None = None) -> None:
-        if traffic is not None and traffic.failed:
-            raise StackFailed(f"the traffic ended: {traffic.failed}", hint="pip install 'ecluse[demo]'")
-        down = [w for w in self.project.crew.workers if w.life is Life.DOWN]
-        if down:
-            log = down[0].log  # its end is on the screen already
-            raise StackFailed(f"{down[0].name} is down", where=str(log), hint=f"less {log}")
-        self.stage.step()
-
-    def _wait(self, condition: Callable[[], bool], within_s: float) -> bool:
-        return wait(condition, within_s, self._step)
-
-    def _until(
-        self, condition: Callable[[], bool], within_s: float, trouble: str, traffic: Traffic | None = None
-    ) -> None:
-        if not wait(condition, within_s, lambda: self._step(traffic)) and trouble:
-            logs = self.project.state / "logs"
-            raise StackFailed(
-                f"{trouble} within {within_s:.0f} s", where=str(logs), hint=f"less {logs}/*.log"
-            )
-
-    # --- programs beside us ---
-
-    def _program(self, module: str, dsn: str, *words: str) -> str:
-        """Run one of the example's programs; its output."""
-        environment = {**self.project.call.environment, "ECLUSE_DEMO_DSN": dsn}
-        with subprocess.Popen(
-            (sys.executable, "-m", module, *words),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as program:
-            out, trouble = program.communicate(timeout=_PROGRAM_S)
-        if program.returncode not in (Exit.OK, Exit.UNMET):
-            raise StackFailed(f"{module} ended: {trouble.strip()[-400:]}", where=module)
-        return out
-
-    def _verdict(self, dsn: str) -> bool:
-        folder = self.project.call.folder
-        lake = places.lake_root(self.project.call, self.project.plan)
-        out = self._program("examples.demo.verdict", dsn, "--project", str(folder), "--lake", lake)
-        said: dict[str, Any] = json.loads(out)
-        curtain.verdict(said)
-        return bool(said["holds"])

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.cli.running import owner
 from engine.embedded import record
+from engine.embedded.stack import Stack, cache_folder
+from engine.errors import Exit
 from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(1800)]
@@ -61,6 +65,7 @@ def test_the_demo_plays_four_acts_and_its_verdict_holds(tmp_path: Path) -> None:
     assert left_running(project / ".ecluse") == []
     shows_quarantine(tmp_path, project)
     runs_the_printed_query(tmp_path, played.stdout)
+    judges_a_damaged_copy(tmp_path, project)
 
 
 def shows_quarantine(folder: Path, project: Path) -> None:
@@ -74,6 +79,49 @@ def runs_the_printed_query(folder: Path, shown: str) -> None:
     line = next(line for line in shown.splitlines() if "from deltalake import" in line)
     told = subprocess.run(line.strip(), shell=True, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S602
     assert "delivered" in told.stdout, told.stderr
+
+
+def judges_a_damaged_copy(folder: Path, project: Path) -> None:
+    """The verdict holds of a copy, and no more once a file is out of one of its tables."""
+    copy = shutil.copytree(project / ".ecluse" / "lake", folder / "copy")
+    environment = dict(os.environ)
+    with Stack(project / ".ecluse", cache_folder(environment), environment=environment) as stack:
+        server = stack.start({"postgres"}).postgres
+        assert server is not None
+        dsn = (
+            f"host={server.host} port={server.port} user={server.user} password={server.password} dbname=shop"
+        )
+        code, said = judged(project, copy, dsn)
+        assert (code, said["holds"]) == (0, True)
+        take_a_file_out(copy / "bronze" / "scan_events")
+        code, said = judged(project, copy, dsn)
+    (wrong,) = [flow for flow in said["flows"] if not flow["holds"]]
+    assert (code, wrong["flow"]) == (Exit.UNMET, "shop.scans")
+    assert wrong["lost"] > 0
+    assert wrong["keys"]["lost"]
+
+
+def judged(project: Path, lake: Path, dsn: str) -> tuple[int, dict[str, Any]]:
+    told = subprocess.run(
+        [sys.executable, "-m", "examples.demo.verdict", "--project", str(project), "--lake", str(lake)],
+        env={**os.environ, "ECLUSE_DEMO_DSN": dsn}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.stdout, told.stderr
+    return told.returncode, json.loads(told.stdout)
+
+
+def take_a_file_out(table: Path) -> None:
+    """The newest commit that adds a file forgets it; checkpoints, which would remember, are gone."""
+    log = table / "_delta_log"
+    for checkpoint in (*log.glob("*.checkpoint*"), log / "_last_checkpoint"):
+        checkpoint.unlink(missing_ok=True)
+    for commit in sorted(log.glob("*.json"), reverse=True):
+        lines = commit.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if "add" not in json.loads(line)]
+        if len(kept) < len(lines):
+            commit.write_text("\n".join(kept) + "\n", encoding="utf-8")
+            return
+    raise AssertionError("the table holds no file")
 
 
 @contextmanager
