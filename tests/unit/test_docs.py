@@ -10,8 +10,13 @@ import pytest
 
 import connectors
 import engine
-from connectors.postgres import cells
+from connectors.postgres import CONNECTOR, cells, gap, resume
+from connectors.postgres.config import PostgresConfig
+from connectors.postgres.decode import Transaction
+from connectors.postgres.facts import Server
 from engine import errors, metrics, schema
+from engine.pump.stand import Stand
+from engine.source import STREAM, Mark
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "reference"
@@ -115,6 +120,21 @@ def test_every_invariant_is_cited_in_the_code_and_has_tests_that_carry_its_numbe
 
 def test_the_page_of_invariants_has_all_ten() -> None:
     assert list(invariants()) == list(range(1, 11))
+
+
+def test_a_stop_in_the_readme_is_what_is_printed() -> None:
+    config = PostgresConfig(
+        host="localhost", database="shop", user="ecluse", connection="db", slot="ecluse_shop_db"
+    )
+    mark = resume.Resume(
+        slot=config.slot, publication=config.slot, system_id="1", timeline=1, era=0, confirmed=0x1A2B3C8,
+        checked=0, last=Transaction(0x1A2B3C8, 0x1A2B3F8, 7, 0, 1), overlap="last",
+        publication_print={}, table_prints={},
+    )  # fmt: skip
+    troubles = list(gap.of_capture(config, mark, Server("1", 1, 0x1A2B3F8, 180000), None))
+    stand = Stand(CONNECTOR.show, Mark({STREAM: 0x1A2B3C8}, b""), known=True)
+    printed = errors.explain(stand.tell(gap.stop(config, troubles)))
+    assert f"```\n{printed}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_metric_has_its_line_in_the_decision_that_names_them() -> None:
