@@ -24,6 +24,8 @@ _SETTINGS: Final = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.variable.substitute": "false",  # a key or a default with the text ${env:HOME} is that text
+    # VACUUM lists files in a job of this many tasks: with Spark's 10,000 it took a minute for ten files
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     "spark.sql.codegen.cache.maxEntries": "5000",
     "spark.sql.ui.retainedExecutions": "5",
     "spark.ui.retainedJobs": "20",

@@ -272,15 +272,31 @@ def test_live_a_deleted_topic_stops_one_flow_and_a_stop_is_answered_while_it_run
         wait_until(lambda: ids(table) == [0, 1], "the flow goes on")
 
 
-def test_small_files_are_rewritten_as_it_goes(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintain, "SMALL_FILES_MAX", 3)
+def test_small_files_are_rewritten_as_it_goes_and_do_not_fill_the_disk(
+    landing: Landing, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = landing.table(fields=FIELDS, rows_per_commit=1)
-    fill(table, 0, 5)
+    fill(table, 0, 1)
+    table.send(b"junk")
     landing.land()
-    assert ids(table) == [0, 1, 2, 3, 4]
-    assert len(book.file_sizes(table.path)) <= 3
-    assert [e.seq for e in table.entries()] == [1, 2, 3, 4, 5]
-    assert not table_rows(book.quarantine_path(landing.lake))
+    kept = [table.path, book.quarantine_path(landing.lake)]
+    first = [file for path in kept for file in path.glob("*.parquet")]
+    for path in kept:
+        assert book.properties(path)["delta.logRetentionDuration"] == "interval 3 days"
+        said = "'delta.deletedFileRetentionDuration' = 'interval 0 hours'"
+        spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({said})")
+    monkeypatch.setattr(maintain, "SMALL_FILES_MAX", 2)
+    monkeypatch.setattr(maintain, "REMOVE_EVERY_S", 0.0)
+    fill(table, 1, 2)
+    for _ in range(2):
+        table.send(b"junk")
+    landing.land()
+    assert first
+    assert not [file for file in first if file.exists()]
+    assert ids(table) == [0, 1, 2]
+    assert len(book.file_sizes(table.path)) <= 2
+    assert [e.seq for e in table.entries()] == list(range(1, 7))
+    assert len(table_rows(book.quarantine_path(landing.lake))) == 3
 
 
 def test_a_topic_of_nobodys_records_makes_a_table_that_learns_its_columns_later(landing: Landing) -> None:
