@@ -1,4 +1,4 @@
-"""Spark for the tests of the landing: one per run, as the landing itself starts it."""
+"""What the tests on real services share: one Spark per run, and a database that may be captured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.services import Services
+from connectors.postgres.config import PostgresConfig
+from tests.support.postgres_source import config_of, owner
+from tests.support.services import Database, Services
 
 if TYPE_CHECKING:
     from tests.support.landing import Landing
@@ -29,3 +31,9 @@ def landing(spark: Any, services: Services, prefix: str, lake: Path) -> Landing:
     from tests.support.landing import Landing
 
     return Landing(spark, services.kafka, lake, prefix)
+
+
+@pytest.fixture
+def config(services: Services, database: Database) -> PostgresConfig:
+    owner(services, database)
+    return config_of(database)

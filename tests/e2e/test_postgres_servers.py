@@ -29,22 +29,15 @@ from tests.support.postgres_source import (
     accepted,
     config_of,
     opened,
-    owner,
     read,
     refused,
     rows,
     specs,
 )  # fmt: skip
-from tests.support.services import Database, Services
+from tests.support.services import Database
 from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-def config(services: Services, database: Database) -> PostgresConfig:
-    owner(services, database)
-    return config_of(database)
 
 
 def test_a_careful_role_is_told_the_statements_and_then_starts(database: Database) -> None:

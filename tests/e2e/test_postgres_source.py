@@ -18,19 +18,13 @@ from connectors.postgres.config import PostgresConfig
 from engine.errors import ContractBroken, SourceUnreachable
 from engine.schema import Decimal, Timestamp, Unfit
 from engine.source import STREAM, Rows
-from tests.support.postgres_source import Came, config_of, opened, owner, read, rows, specs
+from tests.support.postgres_source import Came, opened, read, rows, specs
 from tests.support.services import Database, Services
 from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.stack
 
 BIG = "repeat('x', 3000)"
-
-
-@pytest.fixture
-def config(services: Services, database: Database) -> PostgresConfig:
-    owner(services, database)
-    return config_of(database)
 
 
 def test_each_identity_says_of_a_change_what_it_can(config: PostgresConfig, database: Database) -> None:

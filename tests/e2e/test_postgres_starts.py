@@ -22,9 +22,7 @@ from engine.source import STREAM, Mark
 from tests.support.postgres_source import (
     Came,
     accepted,
-    config_of,
     opened,
-    owner,
     read,
     refused,
     rows,
@@ -34,12 +32,6 @@ from tests.support.services import Database, Services
 from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-def config(services: Services, database: Database) -> PostgresConfig:
-    owner(services, database)
-    return config_of(database)
 
 
 @pytest.fixture

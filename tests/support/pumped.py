@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from engine.errors import EcluseError
 from engine.marks import Marks
+from engine.pump import run
 from engine.schema import Int64, String
 from engine.source import STREAM, Mark
+from engine.supervise import Parked
 from tests.support.cells import column, field, relation
 from tests.support.memory import Bench
 from tests.support.scripted import Scripted, Tx
@@ -29,6 +37,21 @@ def stopped_after(bench: Bench, world: Scripted) -> Bench:
 
     bench.at = at
     return bench
+
+
+def stopped_by(bench: Bench, error: EcluseError) -> EcluseError:
+    """What a start says whose source answers with this error, each time."""
+
+    @contextmanager
+    def refuses(*_: object) -> Iterator[Any]:
+        raise error
+        yield
+
+    bench.open = refuses
+    end = run(bench.capture, replace(bench.doors, show=lambda major: f"0/{major:X}"))
+    assert isinstance(end, Parked)
+    assert type(end.error) is type(error)
+    return end.error
 
 
 def marks(bench: Bench) -> Marks:

@@ -13,14 +13,14 @@ import pytest
 
 from engine import plugins
 from engine.cli import places, resolve
-from engine.errors import EcluseError, GapSuspected, Missing, SlotMissing, SourceRefused
+from engine.errors import GapSuspected, Missing, SlotMissing, SourceRefused
 from engine.marks import Marks
 from engine.pump import run
 from engine.source import STREAM, TableGap
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic
 from tests.support.memory import Bench
-from tests.support.pumped import stopped_after, tx
+from tests.support.pumped import stopped_after, stopped_by, tx
 from tests.support.scripted import Scripted
 
 TOLD = TableGap("public", "parcel", "source.gap-suspected", 0, 150, "left the publication")
@@ -91,25 +91,13 @@ def accept(bench: Bench, marks: Marks, monkeypatch: pytest.MonkeyPatch) -> Accep
     return accept
 
 
-def stopped_by(bench: Bench, error: EcluseError) -> None:
-    """A start that ends with this error."""
-
-    @contextmanager
-    def refuses(*_: object) -> Iterator[Any]:
-        raise error
-        yield
-
-    bench.open = refuses
-    assert isinstance(run(bench.capture, bench.doors), Parked)
-
-
 def test_a_person_accepts_what_the_capture_said_when_it_stopped_and_it_stays(
     bench: Bench, marks: Marks, accept: Accept, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped_by(bench, SlotMissing("the slot is gone"))
     done = accept()
     assert (done["code"], done["what"], done["first"]) == (
-        "source.slot-missing", "the slot is gone", "era 2, after 100",
+        "source.slot-missing", "the slot is gone", "era 2, after 0/64",
     )  # fmt: skip
     mark = marks.find("shop").mark
     assert mark is not None
@@ -122,7 +110,7 @@ def test_a_person_accepts_what_the_capture_said_when_it_stopped_and_it_stays(
     assert (kept.what, kept.at, kept.accepted_by) == ("the slot is gone", {STREAM: 100}, "ana")
     said = capsys.readouterr().err
     assert "ana accepts source.slot-missing: the slot is gone" in said
-    assert "first position at stake: era 2, after 100" in said
+    assert "first position at stake: era 2, after 0/64" in said
 
     stopped_by(bench, GapSuspected("another server"))  # found at the next start, before any new mark
     accept()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +20,7 @@ from engine.pump import run
 from engine.source import STREAM
 from engine.supervise import Done, Parked
 from tests.support.memory import Bench
-from tests.support.pumped import marks, stopped_after, tx
+from tests.support.pumped import marks, stopped_after, stopped_by, tx
 from tests.support.scripted import Scripted
 
 
@@ -41,26 +38,11 @@ def bench(world: Scripted) -> Bench:
     return bench
 
 
-def ended(bench: Bench, error: EcluseError) -> EcluseError:
-    """What a start says whose source answers with this error, each time."""
-
-    @contextmanager
-    def refuses(*_: object) -> Iterator[Any]:
-        raise error
-        yield
-
-    bench.open = refuses
-    end = run(bench.capture, replace(bench.doors, show=lambda major: f"0/{major:X}"))
-    assert isinstance(end, Parked)
-    assert type(end.error) is type(error)
-    return end.error
-
-
 @pytest.mark.parametrize("kind", [SourceRefused, SourceUnready, SlotMissing, SourceUnreachable, SlotBusy])
 def test_every_stop_names_the_first_position_at_stake_and_is_recorded(
     bench: Bench, kind: type[EcluseError]
 ) -> None:
-    told = ended(bench, kind("no.", where="shop", hint="mend it"))
+    told = stopped_by(bench, kind("no.", where="shop", hint="mend it"))
     assert told.what == "no. First position at stake: era 2, after 0/64"
     assert (told.where, told.hint) == ("shop", "mend it")
     for waits in bench.log.facts("waiting"):
@@ -73,7 +55,7 @@ def test_every_stop_names_the_first_position_at_stake_and_is_recorded(
 
 def test_a_first_start_says_that_nothing_is_at_stake() -> None:
     bench = Bench(Scripted([]).open)
-    assert "None is at stake: nothing is marked yet" in ended(bench, SourceRefused("no")).what
+    assert "None is at stake: nothing is marked yet" in stopped_by(bench, SourceRefused("no")).what
     assert marks(bench).stops()["shop"].first == ""
 
 
@@ -86,7 +68,7 @@ def test_a_stop_in_mid_stream_names_the_newest_mark_and_not_where_the_process_be
 
 
 def test_a_stop_is_over_when_the_capture_streams_again(bench: Bench, world: Scripted) -> None:
-    ended(bench, SourceRefused("no"))
+    stopped_by(bench, SourceRefused("no"))
     world.script.append(tx(200, 2))
     bench.open = world.open
     stopped_after(bench, world)
@@ -105,7 +87,7 @@ def test_a_second_worker_that_gave_up_is_forgotten_while_the_first_streams(
 
     def meanwhile(point: str) -> None:
         if point == "capture.after-confirm" and len(world.confirmed) == 2:
-            ended(second, SlotBusy("the slot is in use"))
+            stopped_by(second, SlotBusy("the slot is in use"))
             assert marks(bench).stops()["shop"].code == "source.slot-busy"
         at(point)
 
@@ -117,13 +99,13 @@ def test_a_second_worker_that_gave_up_is_forgotten_while_the_first_streams(
 
 @pytest.mark.parametrize("error", [CaptureFenced("another"), TopicUnreachable("down")])
 def test_who_was_replaced_or_cannot_reach_the_topic_records_nothing(bench: Bench, error: EcluseError) -> None:
-    ended(bench, error)
+    stopped_by(bench, error)
     assert marks(bench).stops() == {}
 
 
 def test_a_capture_that_was_told_to_stop_while_it_waited_has_not_stopped_for_a_person(bench: Bench) -> None:
     bench.clock.stop.set()
-    ended(bench, SourceUnreachable("away"))
+    stopped_by(bench, SourceUnreachable("away"))
     assert marks(bench).stops() == {}
 
 
@@ -141,6 +123,6 @@ def test_a_stop_that_cannot_be_recorded_is_told_all_the_same(bench: Bench) -> No
             raise TopicUnreachable("down")
 
     bench.through = Deaf
-    assert "no. First position" in ended(bench, error).what
+    assert "no. First position" in stopped_by(bench, error).what
     (told,) = bench.log.facts("stop not recorded")
     assert told["code"] == "topic.unreachable"
