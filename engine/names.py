@@ -1,4 +1,4 @@
-"""Every derived name: topics, slots, groups, tables, application ids, partitions.
+"""Every derived name: topics and their namespaces, slots, groups, tables, application ids, partitions.
 
 Rule: pure and injective, so that two things never share a name and a restart finds what it made.
 State is bound to connection and table (capture) and to the flow's name (landing), never to the
@@ -68,6 +68,15 @@ def avro_name(name: str) -> str:
         return name
     escaped = _escape(name, _SAFE_AVRO)
     return f"_{ord(escaped[0]):x}_{escaped[1:]}" if escaped[0].isdigit() else escaped
+
+
+def namespace(topic_name: str) -> str:
+    """The Avro namespace of a topic's schemas: it says whose they are.
+
+    >>> namespace("shop.public.parcel-event")
+    'ecluse.shop.public.parcel_2d_event'
+    """
+    return "ecluse." + ".".join(avro_name(part) for part in topic_name.split("."))
 
 
 def slot(project: str, connection: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.names import avro_name
+from engine.names import namespace
 from engine.schema import Column, Relation, avro, field_name
 
 Schema = dict[str, Any]
@@ -48,7 +48,7 @@ def value_schema(relation: Relation, topic: str) -> Schema:
         {"name": "unfit", "type": {"type": "map", "values": "string"}, "default": {}},
         {"name": "stub", "type": ["null", stub], "default": None},
     ]
-    return envelope | {"namespace": _namespace(topic), "ecluse": _origin(relation)}
+    return envelope | {"namespace": namespace(topic), "ecluse": _origin(relation)}
 
 
 def key_schema(relation: Relation, topic: str) -> Schema | None:
@@ -58,7 +58,7 @@ def key_schema(relation: Relation, topic: str) -> Schema | None:
     columns = (c for c in relation.columns if c.name in relation.key)
     fields = [{"name": field_name(c), "type": avro(c.type), "ecluse": _column(c)} for c in columns]
     key: Schema = {"type": "record", "name": "Key", "fields": fields}
-    return key | {"namespace": _namespace(topic), "ecluse": _origin(relation)}
+    return key | {"namespace": namespace(topic), "ecluse": _origin(relation)}
 
 
 def _record(name: str, *fields: tuple[str, Any]) -> Schema:
@@ -87,7 +87,3 @@ def _origin(relation: Relation) -> Schema:
         "key": list(relation.key),
         "identity": relation.identity.value,
     }
-
-
-def _namespace(topic: str) -> str:
-    return "ecluse." + ".".join(avro_name(part) for part in topic.split("."))

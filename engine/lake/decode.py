@@ -20,7 +20,7 @@ from typing import Any, Final
 from engine.errors import SchemaBlocked
 from engine.lake import halt
 from engine.lake.halt import Kind
-from engine.names import avro_name
+from engine.names import avro_name, namespace
 from engine.schema import Shape, String, Type, avro, delta, from_avro
 from engine.source import STREAM
 
@@ -52,8 +52,8 @@ class Writer:
     key: tuple[str, ...]
 
 
-def parse(schema_id: int, text: str) -> Writer | None:
-    """The writer that a schema describes; None when the schema is no envelope of ours.
+def parse(schema_id: int, text: str, topic: str) -> Writer | None:
+    """The writer that a schema describes; None when the schema is no envelope of ours, or another topic's.
 
     Raises SchemaBlocked when it is one, with a type that we do not know.
     """
@@ -64,6 +64,8 @@ def parse(schema_id: int, text: str) -> Writer | None:
     origin = schema.get("ecluse") if isinstance(schema, dict) else None
     if not isinstance(origin, dict) or origin.get("version") != 1:
         return None
+    if schema.get("namespace") != namespace(topic):
+        return None  # a stray record of another table would bring that table's columns
     row = next(f for f in schema["fields"] if f["name"] == "before")["type"][1]
     columns: dict[str, Type] = {}
     defaults: dict[str, str] = {}

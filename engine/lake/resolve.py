@@ -34,7 +34,7 @@ def learn(desk: Desk, standing: Standing, schema_id: int) -> None:
     text = desk.schemas.schema(schema_id)
     where = f"{standing.flow.topic.name}, schema {schema_id}"
     try:
-        writer = None if text is None else parse(schema_id, text)
+        writer = None if text is None else parse(schema_id, text, standing.flow.topic.name)
         if writer is None:
             standing.foreign.add(schema_id)
             return

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import fastavro
 
+from engine.names import namespace
+
 MAGIC: Final = b"\x00"
 STREAM: Final = "stream"
 
@@ -82,7 +84,7 @@ def envelope(topic: str, fields: Sequence[Field], key: Sequence[str], *, table: 
             after=["null", "Row"], unchanged={"type": "array", "items": "string"},
             unfit={"type": "map", "values": "string"}, stub=["null", stub],
         ),
-        "namespace": "ecluse." + topic.replace("-", "_2d_"),
+        "namespace": namespace(topic),
         "ecluse": {
             "version": 1, "schema": "public", "table": table, "key": list(key), "identity": "default",
         },

@@ -153,9 +153,11 @@ def test_a_state_is_readable_by_anybody_and_an_answer_is_recorded(tmp_path: Path
 
 # --- schemas
 
+TOPIC = "shop.public.parcel"
+
 
 def writer(schema_id: int, *fields: Field, key: tuple[str, ...] = ("id",)) -> decode.Writer:
-    found = decode.parse(schema_id, json.dumps(envelope("shop.public.parcel", fields, key)))
+    found = decode.parse(schema_id, json.dumps(envelope(TOPIC, fields, key)), TOPIC)
     assert found is not None
     return found
 
@@ -165,9 +167,15 @@ BEFORE = Target({"id": Int32(), "name": String()}, ("id",))
 
 
 def test_a_schema_that_is_no_envelope_is_nobodys() -> None:
-    assert decode.parse(1, "not json") is None
-    assert decode.parse(1, '{"type": "record", "name": "X", "fields": []}') is None
-    assert decode.parse(1, '"string"') is None
+    assert decode.parse(1, "not json", TOPIC) is None
+    assert decode.parse(1, '{"type": "record", "name": "X", "fields": []}', TOPIC) is None
+    assert decode.parse(1, '"string"', TOPIC) is None
+
+
+def test_i9_a_schema_of_another_topic_is_nobodys_and_brings_no_columns() -> None:
+    text = json.dumps(envelope("shop.public.invoice", [ID, NAME], ("id",)))
+    assert decode.parse(1, text, TOPIC) is None
+    assert decode.parse(1, text, "shop.public.invoice") is not None
 
 
 def test_a_new_column_and_a_wider_one_evolve_the_table() -> None:
