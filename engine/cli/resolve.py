@@ -134,11 +134,16 @@ def _say(who: str, code: str, what: str, at: str) -> None:
 
 def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) -> list[dict[str, Any]]:
     """Accept every open gap of the flow's table, and what its stop names as lost."""
-    from engine.lake import book
+    from engine.lake import answer, book
 
     root = Path(places.lake_root(call, plan))
     planned = next(f for f in plan.flows if f.name == flow)
     its = (planned.connection, f"{planned.table.schema}.{planned.table.table}")
+    stopped = book.load_state(root, flow)
+    waits = stopped.state is State.STOPPED
+    if waits and stopped.code not in answer.ANSWERABLE:
+        said = f"flow {flow} stopped for another reason than a gap: {stopped.code}: {stopped.what}"
+        raise Missing(said, where=stopped.where, hint=stopped.hint)
     done: list[dict[str, Any]] = []
     with _marks(call, plan) as marks:
         for gap in marks.gaps():
@@ -147,8 +152,7 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
                 _say(who, gap.code, gap.text, f"first position at stake: {first}")
                 marks.accept(gap, who)
                 done.append({"flow": flow, "code": gap.code, "first": first, "accepted_by": who})
-    stopped = book.load_state(root, flow)
-    if stopped.state is State.STOPPED:
+    if waits:
         _say(who, stopped.code, stopped.what, f"at {stopped.where}")
         book.accept(root, flow, by=who, at=at)
         done.append({

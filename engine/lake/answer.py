@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from engine.errors import EcluseError
+from engine.errors import EcluseError, GapAhead, OffsetsGone, RowTooLarge, SchemaBlocked, TopicReplaced
+
+ANSWERABLE: Final = frozenset(
+    error.code for error in (GapAhead, OffsetsGone, RowTooLarge, SchemaBlocked, TopicReplaced)
+)
+"""The stops that an answer helps; every other has to be mended first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""An answer is for one flow: a table of the same name elsewhere keeps its stop."""
+"""An answer is for what was shown, of one flow or capture, and only where an answer helps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import pytest
 from engine import plugins
 from engine.cli import places, resolve
 from engine.errors import GapSuspected, Missing, SlotMissing, SourceRefused
+from engine.lake import answer, book
 from engine.marks import Marks
 from engine.pump import run
 from engine.source import STREAM, TableGap
+from engine.state import State
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic
 from tests.support.memory import Bench
@@ -26,9 +28,9 @@ from tests.support.scripted import Scripted
 TOLD = TableGap("public", "parcel", "source.gap-suspected", 0, 150, "left the publication")
 
 
-def test_i9_accepting_a_gap_accepts_none_of_another_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def gaps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Marks:
+    """The marks of two captures, each with a gap of its table public.parcel."""
     marks = Marks(MemoryTopic(), "demo", lambda: "now")
     marks.prepare(1)
     for capture in ("shop", "depot"):
@@ -40,11 +42,40 @@ def test_i9_accepting_a_gap_accepts_none_of_another_source(
 
     monkeypatch.setattr(resolve, "_marks", same)
     monkeypatch.setattr(places, "lake_root", lambda *_: tmp_path)
+    return marks
+
+
+def accept_parcel() -> list[dict[str, Any]]:
+    """``ecluse resolve parcel --accept-gap``, as ana."""
     table = SimpleNamespace(schema="public", table="parcel")
     plan: Any = SimpleNamespace(flows=[SimpleNamespace(name="parcel", connection="shop", table=table)])
     nobody: Any = None
-    resolve._accept_flow(nobody, plan, "parcel", "ana", "now")  # noqa: SLF001
-    assert {gap.capture: gap.accepted for gap in marks.gaps()} == {"shop": True, "depot": False}
+    return resolve._accept_flow(nobody, plan, "parcel", "ana", "now")  # noqa: SLF001
+
+
+def test_i9_accepting_a_gap_accepts_none_of_another_source(gaps: Marks) -> None:
+    accept_parcel()
+    assert {gap.capture: gap.accepted for gap in gaps.gaps()} == {"shop": True, "depot": False}
+
+
+def test_a_stop_that_no_answer_helps_says_so_and_nothing_is_accepted(gaps: Marks, tmp_path: Path) -> None:
+    stop = book.FlowState("parcel", State.STOPPED, "ledger.disagrees", "rows differ", "seq 4", "look at it")
+    book.store_state(tmp_path, stop)
+    with pytest.raises(Missing, match=r"ledger\.disagrees: rows differ") as refused:
+        accept_parcel()
+    assert refused.value.hint == "look at it"
+    assert not any(gap.accepted for gap in gaps.gaps())
+    assert book.load_state(tmp_path, "parcel") == stop
+
+
+@pytest.mark.usefixtures("gaps")
+@pytest.mark.parametrize("code", sorted(answer.ANSWERABLE))
+def test_an_answer_is_for_the_stop_that_was_shown(tmp_path: Path, code: str) -> None:
+    book.store_state(tmp_path, book.FlowState("parcel", State.STOPPED, code, "gone", "offsets [3, 5)"))
+    told = accept_parcel()[-1]
+    assert (told["code"], told["where"]) == (code, "offsets [3, 5)")
+    (kept,) = book.load_state(tmp_path, "parcel").accepted
+    assert kept.fits(code, "offsets [3, 5)")
 
 
 Accept = Callable[[], dict[str, Any]]
