@@ -53,6 +53,7 @@ class Handed(Lane):
         super().__post_init__()
         self.handed: list[str] = []
         self.numbers: CollectorRegistry
+        self.time: Time
 
     def _work(self, seat: Any, ends: Any) -> None:
         del ends
@@ -64,8 +65,9 @@ def lane(tmp_path: Path) -> Handed:
     policy = Policy(1, 1, -1, lambda: 0)
     no_spark: Any = None
     plan, numbers = LanePlan("default", "live", (FLOW,), 1, 0.2), CollectorRegistry()
-    found = Handed(plan, tmp_path, no_spark, no_spark, Time().clock(), policy, Told(), LandingMeters(numbers))
-    found.numbers = numbers
+    time = Time()
+    found = Handed(plan, tmp_path, no_spark, no_spark, time.clock(), policy, Told(), LandingMeters(numbers))
+    found.numbers, found.time = numbers, time
     found.seats[0].standing = Standing(FLOW, "a", offsets={0: 5})
     return found
 
@@ -106,6 +108,48 @@ def test_a_gap_that_is_accepted_lets_a_flow_with_nothing_to_land_go_on(lane: Han
     lane.reconsider({FLOW.name}, GapAhead.code)
     told = book.load_state(lane.root, FLOW.name)
     assert (told.state, told.code) == (State.STREAMING, "")
+
+
+# --- when a flow is due
+
+
+def handed(lane: Handed, end: int, **more: bool) -> int:
+    """How many batches a look at the topic's end hands out."""
+    before = len(lane.handed)
+    lane.dispatch({FLOW.topic.name: {0: end}}, **more)
+    lane.settle()
+    return len(lane.handed) - before
+
+
+def test_rows_wait_for_the_freshness_of_their_flow_unless_they_fill_a_commit(lane: Handed) -> None:
+    assert (FLOW.freshness_s, FLOW.rows_per_commit) == (10, 100)
+    assert handed(lane, 6) == 1  # the first of all waits for nothing
+    lane.time.now_s += 9.9
+    assert handed(lane, 7) == 0
+    assert handed(lane, 5 + 100) == 1
+    lane.time.now_s += 9.9
+    assert handed(lane, 7) == 0
+    assert handed(lane, 7, defer=False) == 1  # what is to end now waits for nothing either
+    lane.time.now_s += 10
+    assert handed(lane, 7) == 1
+    lane.time.now_s += 10
+    assert handed(lane, 5) == 0
+
+
+def test_a_parked_flow_is_tried_again_after_a_wait_that_grows(lane: Handed) -> None:
+    lane.policy = Policy(1, 60, -1, lambda: 0.5)
+    waits = []
+    for _ in range(3):
+        lane.time.now_s += 10
+        lane._failed(lane.seats[0], LakeUnreachable("no space left", where="lake"))
+        told = book.load_state(lane.root, FLOW.name)
+        assert (told.state, told.code) == (State.PARKED, LakeUnreachable.code)
+        waits.append(lane.seats[0].retry_s - lane.time.now_s)
+        lane.time.now_s += waits[-1] - 0.01
+        assert handed(lane, 500, defer=False) == 0
+        lane.time.now_s += 0.01
+        assert handed(lane, 500, defer=False) == 1
+    assert waits[0] < waits[1] < waits[2]
 
 
 # --- answers
