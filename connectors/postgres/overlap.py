@@ -72,12 +72,14 @@ def _first(
                     f"{name} came again as another one: commit {show_lsn(commit_lsn)}, xid {xid}"
                     f" (the mark has xid {stored.xid})"
                 )
+            decoder.feed(d)  # what a relation is, is asked as this transaction left it
         elif kind in (wire.INSERT, wire.UPDATE, wire.DELETE):
             count += 1
         elif kind == wire.TRUNCATE:
             count += len(wire.truncated(d))
         elif kind == wire.COMMIT and began is not None:
             _, commit_lsn, end_lsn, _ = wire.unpack_commit(d, BODY)
+            decoder.feed(d)
             found = Transaction(commit_lsn, end_lsn, began[2], began[1], count)
             different = gap.of_overlap(stored, found)
             why = f"{name} came again with other content: {different}" if different else ""

@@ -28,7 +28,12 @@ select back < 2147483648 and txid_visible_in_snapshot(top - back, now)
 
 
 def wait_visible(side: Connection, xid: int) -> None:
-    """Return once the transaction is visible to ``side``. Raises SourceUnreachable when it stays hidden."""
+    """Return once the transaction is visible to ``side``. Raises SourceUnreachable when it stays hidden.
+
+    Number 0 is no transaction's: there is nothing to wait for.
+    """
+    if not xid:
+        return
     end = time.monotonic() + WAIT_S
     while not _visible(side, xid):
         if time.monotonic() > end:
