@@ -21,10 +21,10 @@ import typer
 from engine import plugins
 from engine.cli import compose, places, telling
 from engine.cli.compose import Call
-from engine.errors import CODES, GapSuspected, Missing, SlotLost, SlotMissing, SourceUnready
+from engine.errors import CODES, EcluseError, GapSuspected, Missing, SlotLost, SlotMissing, SourceUnready
 from engine.marks import MARK_BYTES_MAX
 from engine.plan import CapturePlan, ProjectPlan
-from engine.source import AnyConnector, Finding, Mark, Source, TableSpec
+from engine.source import AnyConnector, Finding, Mark, Source
 from engine.supervise import Clock, Parked, Policy
 from engine.template.mistakes import nearest
 
@@ -114,6 +114,7 @@ def run_capture(call: Call, name: str, *, at: At = no_point, metrics_port: int =
         doors = pump.Doors(
             project=plan.name,
             open=opening,
+            unfit=opening.unfit,
             topic=lambda: KafkaTopic(
                 where.kafka, queue_bytes_max=wanted.queue_bytes_max, row_bytes_max=row_bytes_max
             ),
@@ -145,7 +146,8 @@ def _wanted(plan: ProjectPlan, name: str) -> CapturePlan:
 class Opening:
     """A capture's source, looked at before each opening: what it needs as a whole, and each table's fitness.
 
-    A table that is not fit is set aside, and the others go on (I9); it joins at a later start.
+    A table that is not fit is told to the pump, which sets it aside; the others go on (I9), and it joins at
+    a later start.
     """
 
     call: Call
@@ -156,32 +158,44 @@ class Opening:
 
     @contextmanager
     def __call__(self, mark: Mark | None, out: Collection[str] = ()) -> Iterator[Source]:
-        """Open the source behind a mark, without the tables that the capture leaves out by itself."""
+        """Open the source behind a mark, without the tables that the capture leaves out."""
         config = places.configure(self.call, self.capture)
-        tables = self.fit(self.connector.preflight(config, self.capture.tables), out)
+        tables = [spec for spec in self.capture.tables if f"{spec.schema}.{spec.table}" not in out]
         with self.connector.open(config, tables, mark) as source:
             yield source
 
-    def fit(self, findings: Sequence[Finding], out: Collection[str] = ()) -> list[TableSpec]:
-        """The tables to open with; raises what keeps the capture as a whole from being opened."""
+    def unfit(self) -> Mapping[str, EcluseError]:
+        """The tables that are not fit now, and why; raises what keeps the capture as a whole from opening."""
+        config = places.configure(self.call, self.capture)
+        findings = self.connector.preflight(config, self.capture.tables)
         for finding in findings:
             if finding.level != "ok" and finding not in self._said:
                 self._said.add(finding)
                 self.log.warning("preflight", **_facts(finding))
-        unready = [f for f in findings if f.level == "fail" and f.code == SourceUnready.code]
-        aside = {*out, *(f.table for f in unready if f.table)}
-        fit = [spec for spec in self.capture.tables if f"{spec.schema}.{spec.table}" not in aside]
         # what is wrong with slot, line or log, ``open`` says with the position at stake; but nothing is
         # published that was not looked at: a table without identity would break the application's updates
         failed = [f for f in findings if f.level == "fail" and not f.table and f.code not in _SAID_BY_OPEN]
-        whole = failed or ([] if fit else unready)
+        unready = [f for f in findings if f.level == "fail" and f.table and f.code == SourceUnready.code]
+        tables = {f"{spec.schema}.{spec.table}" for spec in self.capture.tables}
+        why = {name: [f for f in unready if f.table == name] for name in {f.table for f in unready} & tables}
+        whole = failed or (unready if len(why) == len(tables) else [])
         if whole:
-            raise CODES[whole[0].code](
-                "; ".join(f"{f.table or f.subject}: {f.text}" for f in whole),
-                where=self.capture.name,
-                hint="\n".join(f.fix for f in whole if f.fix),
-            )
-        return fit
+            raise _error(whole, self.capture.name)
+        return {name: _error(found, self.capture.name) for name, found in why.items()}
+
+
+def _error(findings: Sequence[Finding], where: str) -> EcluseError:
+    """The findings as one error."""
+    return CODES[findings[0].code](
+        "; ".join(_what(f) for f in findings),
+        where=where,
+        hint="\n".join(f.fix for f in findings if f.fix),
+    )
+
+
+def _what(finding: Finding) -> str:
+    subject = finding.table or finding.subject
+    return finding.text if finding.text.startswith(subject) else f"{subject}: {finding.text}"
 
 
 def _facts(finding: Finding) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ was sent and not marked comes again under the next writer epoch (I2). The promis
 as the rows go by. This room does not keep state beyond a mark, retry by itself, or know any connector.
 """
 
-from engine.pump.loop import Doors, Log, run
+from engine.pump.doors import Doors, Log
+from engine.pump.loop import run
 
 __all__ = ["Doors", "Log", "run"]

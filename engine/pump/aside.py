@@ -1,9 +1,9 @@
-"""What a capture leaves out for now: tables whose topic does not take their rows.
+"""What a capture leaves out for now: unfit tables, and tables whose topic does not take their rows.
 
-Rule (I9): one topic's trouble stops one table. It is told, and recorded as a gap from the first position that
+Rule (I9): one table's trouble stops one table. It is told, and recorded as a gap from the first position that
 its topic may lack, so that the landing stops that flow and nothing is missing without a word; the others go
-on. What a look at the topics finds holds until the next look; a topic that refused a record is left out as
-long as this process lives, because its next record would end the others' reading again.
+on. What a look at tables and topics finds holds until the next look; a topic that refused a record is left
+out as long as this process lives, because its next record would end the others' reading again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ class Aside:
     _refused: dict[str, EcluseError] = field(default_factory=dict)  # by topic
     _told: set[tuple[str, str]] = field(default_factory=set)
 
-    def look(self, troubled: Mapping[str, EcluseError]) -> None:
-        """Set aside what stands in front of troubled topics; raises when nothing is left."""
-        why = {**self._refused, **troubled}
+    def look(self, troubled: Mapping[str, EcluseError], unfit: Mapping[str, EcluseError]) -> None:
+        """Set aside what is unfit or stands in front of a troubled topic; raises when nothing is left."""
+        refused = {**self._refused, **troubled}
         topics = self.capture.topics
-        self.tables = {table: why[plan.name] for table, plan in topics.items() if plan.name in why}
+        behind = {table: refused[plan.name] for table, plan in topics.items() if plan.name in refused}
+        self.tables = {**behind, **unfit}
         if self.tables and len(self.tables) == len(topics):
             raise next(iter(self.tables.values()))
         for table, error in self.tables.items():

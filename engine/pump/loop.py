@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from engine.errors import (
     CaptureFenced,
@@ -17,17 +17,16 @@ from engine.errors import (
     TopicUnreachable,
 )
 from engine.marks import Found, Marks
-from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan
 from engine.pump import lost
 from engine.pump.aside import Aside
+from engine.pump.doors import Doors
 from engine.pump.patience import patiently
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
 from engine.pump.stand import Stand
-from engine.registry import Registry
 from engine.source import STREAM, Mark, Rows, Source, TableGap
-from engine.supervise import Clock, Done, Parked, Policy, Progress, attempt
+from engine.supervise import Done, Parked, Progress, attempt
 from engine.topic import Topic
 
 _READ_ROWS: Final = 20_000  # a round ends at the first mark behind them
@@ -39,35 +38,6 @@ _KEEP_ALIVE_S: Final = 5.0  # the door promises 10
 _FENCE_S: Final = 10.0
 _PROGRESS_S: Final = 5.0
 _GRACE_S: Final = 30.0
-
-
-class Log(Protocol):
-    """Where a capture says what it does."""
-
-    def info(self, event: str, **facts: Any) -> Any:
-        """Say something that a person may want to know."""
-
-    def warning(self, event: str, **facts: Any) -> Any:
-        """Say something that a person should know."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
-    """What a capture stands between. ``open`` and ``topic`` give new ones: after an error both are spent.
-
-    ``open`` takes a mark, and the tables (``schema.name``) to leave out; ``show`` writes a major for people.
-    """
-
-    project: str
-    open: Callable[[Mark | None, Collection[str]], AbstractContextManager[Source]]
-    topic: Callable[[], Topic]
-    registry: Registry
-    clock: Clock
-    policy: Policy
-    meters: CaptureMeters
-    log: Log
-    at: Callable[[str], None]
-    show: Callable[[int], str] = str
 
 
 def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
@@ -117,12 +87,13 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
     try:
         marks = _marks(topic, doors)
         marks.prepare(_replication(capture))
-        life.aside.look(topic.prepare(list(capture.topics.values())))
+        troubled = topic.prepare(list(capture.topics.values()))
         if taken:
             marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
         found = marks.find(capture.name)
         lost.refuse(topic, capture, found)
         life.stand.at(found.mark)
+        life.aside.look(troubled, doors.unfit())
         with _opened(doors, marks, capture.name, found, life.aside.tables) as source:
             writer = marks.take(capture.name, found)
             taken.append(writer)

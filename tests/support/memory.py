@@ -13,6 +13,7 @@ import fastavro
 from prometheus_client import CollectorRegistry
 
 from engine.envelope import decode, schema_id
+from engine.errors import EcluseError
 from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan, TopicPlan
 from engine.pump import Doors
@@ -94,6 +95,7 @@ class Bench:
     log: Told = field(default_factory=Told)
     at: Callable[[str], None] = lambda _: None
     through: Callable[[MemoryTopic], Topic] = lambda topic: topic
+    unfit: dict[str, EcluseError] = field(default_factory=dict)  # tables that cannot be opened now
 
     @property
     def capture(self) -> CapturePlan:
@@ -122,6 +124,7 @@ class Bench:
         """The same, with somebody else's time."""
         return Doors(
             project="demo",
+            unfit=lambda: self.unfit,
             open=self.open,
             topic=lambda: self.through(self.topic),
             registry=self.registry,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.errors import TopicRefused
+from engine.errors import SourceUnready, TopicRefused
 from engine.plan import TopicPlan
 from engine.pump import run
 from engine.schema import Int64, String
@@ -79,6 +79,35 @@ def test_a_capture_whose_topics_are_all_in_trouble_stops() -> None:
     end = run(bench.capture, bench.doors)
     assert isinstance(end, Parked)
     assert end.error.code == "topic.mismatch"
+    assert world.opened == []
+
+
+def test_i9_a_table_that_became_unfit_while_the_capture_was_down_has_a_gap_from_the_mark_on() -> None:
+    world = Scripted([letter(100, 1), tx(150, 1)])
+    bench = bench_of(world)
+    assert run(bench.capture, bench.doors) == Done(None)
+    bench.unfit["public.letter"] = SourceUnready("column town is box", where="shop")
+    world.script += [letter(200, 2), tx(300, 3)]
+    bench.clock.stop.clear()
+    stopped_after(bench, world)
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert bench.positions() == [(150, 0), (300, 0)]
+    assert bench.positions("public.letter") == [(100, 0)]
+    (gap,) = marks(bench).gaps()
+    assert (gap.table, gap.code, gap.era, gap.major) == ("public.letter", "source.unready", 0, 151)
+    assert gap.text == "column town is box"
+    assert [(t["table"], t["code"]) for t in bench.log.facts("set aside")] == [
+        ("public.letter", "source.unready")
+    ]
+
+
+def test_a_capture_of_an_unfit_table_and_one_without_a_topic_stops() -> None:
+    world = Scripted([tx(100, 1)])
+    bench = bench_of(world)
+    with_other_partitions(bench, "public.parcel")
+    bench.unfit["public.letter"] = SourceUnready("column town is box", where="shop")
+    end = run(bench.capture, bench.doors)
+    assert isinstance(end, Parked)
     assert world.opened == []
 
 

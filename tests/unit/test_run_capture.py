@@ -63,10 +63,9 @@ def test_a_source_without_trouble_is_opened_with_all_its_tables() -> None:
     assert log.lines == []
 
 
-def test_i9_a_table_that_is_not_fit_is_set_aside_and_the_others_go_on() -> None:
+def test_a_table_that_is_not_fit_is_told_with_its_fix() -> None:
     world, log = World(unready("public.letter")), Told()
-    with world.opening(log)(None):
-        assert [[t.table for t in tables] for tables in world.opened] == [["parcel"]]
+    assert list(world.opening(log).unfit()) == ["public.letter"]
     (line,) = log.facts("preflight")
     assert line == {
         "subject": "public.letter",
@@ -76,32 +75,18 @@ def test_i9_a_table_that_is_not_fit_is_set_aside_and_the_others_go_on() -> None:
     }
 
 
-def test_nothing_is_opened_when_no_table_is_fit() -> None:
-    world = World(unready("public.letter"), unready("public.parcel"))
-    with pytest.raises(SourceUnready, match=r"public\.letter: has no key; public\.parcel: has no key"):
-        world.opening(Told())(None).__enter__()
-    assert world.opened == []
-
-
 def test_a_source_that_is_not_ready_says_so_with_the_fix() -> None:
     world = World(unready())
     with pytest.raises(SourceUnready) as caught:
-        world.opening(Told())(None).__enter__()
+        world.opening(Told()).unfit()
     assert caught.value.hint == "ALTER TABLE"
-
-
-def test_what_opening_says_better_is_left_to_it() -> None:
-    world = World(Finding("fail", "slot", "is gone", code="source.slot-missing"))
-    with world.opening(Told())(None):
-        assert len(world.opened) == 1
 
 
 def test_a_finding_is_told_once_however_often_the_source_is_opened() -> None:
     world, log = World(Finding("warn", "rows", "holds 3 rows", table="public.parcel")), Told()
     opening = world.opening(log)
     for _ in range(3):
-        with opening(None):
-            pass
+        opening.unfit()
     assert len(log.facts("preflight")) == 1
 
 
@@ -119,9 +104,6 @@ def test_a_signal_asks_to_stop_and_the_second_one_ends_the_process() -> None:
 
 
 def test_i9_a_table_that_the_capture_leaves_out_is_not_opened() -> None:
-    world = World(unready("public.letter"))
-    with pytest.raises(SourceUnready, match=r"public\.letter: has no key"):
-        world.opening(Told())(None, {"public.parcel"}).__enter__()
-    world.findings = ()
+    world = World()
     with world.opening(Told())(None, {"public.parcel"}):
         assert [[t.table for t in tables] for tables in world.opened] == [["letter"]]
