@@ -135,11 +135,11 @@ class PostgresSource:
                 del d  # a value of 50 MB is not held here while it goes out
                 if not full:
                     continue
+                yield from self._gaps()  # before the rows: who ends in between has told of them
                 for run in decoder.take():
                     now.gave = True
                     now.rows += len(run.rows)
                     yield run
-                yield from self._gaps()
                 if now.mark_due and not decoder.in_transaction:
                     yield self._mark(now)
             elif size == 0:

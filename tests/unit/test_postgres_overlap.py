@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,6 +13,7 @@ from connectors.postgres.session import Connection
 from connectors.postgres.visible import wait_visible
 from connectors.postgres.wire import WireRelation
 from engine.errors import GapSuspected
+from tests.support.replication import streaming
 from tests.unit.test_postgres_decode import begin, commit, described, insert
 from tests.unit.test_postgres_gap import CONFIG, WAS
 
@@ -23,19 +21,6 @@ XID = 0x9000_0001  # in the upper half of its circle
 COMMIT_US = 946_684_800_000_000 + 1000
 STORED = Transaction(1000, 1048, XID, COMMIT_US, 1)
 START = replace(WAS, last=STORED)
-
-
-@pytest.fixture
-def sockets() -> Iterator[int]:
-    ends = os.pipe()
-    yield ends[0]
-    for end in ends:
-        os.close(end)
-
-
-def stream(socket: int, *messages: bytes) -> Any:
-    left = list(messages)
-    return SimpleNamespace(socket=socket, get_copy_data=lambda _: (len(left[0]), left.pop(0)))
 
 
 def asking() -> tuple[Decoder, list[int]]:
@@ -48,20 +33,20 @@ def asking() -> tuple[Decoder, list[int]]:
     return Decoder(learn, "binary", START.era), asked
 
 
-def test_a_table_of_the_overlap_is_asked_about_as_its_own_transaction_left_it(sockets: int) -> None:
+def test_a_table_of_the_overlap_is_asked_about_as_its_own_transaction_left_it() -> None:
     decoder, asked = asking()
-    pg = stream(sockets, begin(1000, XID), described(), insert(b"\0\0\0\1"), commit(1000))
-    assert overlap.prove(CONFIG, pg, decoder, START) == START
+    with streaming(begin(1000, XID), described(), insert(b"\0\0\0\1"), commit(1000)) as pg:
+        assert overlap.prove(CONFIG, pg, decoder, START) == START
     assert asked == [XID], "without a number the server's answer is that of no transaction"
     assert decoder.last == STORED
     assert not decoder.in_transaction
     assert decoder.take() == [], "its rows are in the topic already"
 
 
-def test_an_overlap_with_other_content_is_a_gap(sockets: int) -> None:
+def test_an_overlap_with_other_content_is_a_gap() -> None:
     decoder, _ = asking()
-    pg = stream(sockets, begin(1000, XID), described(), commit(1000))
-    with pytest.raises(GapSuspected, match="changes 1 → 0"):
+    others = streaming(begin(1000, XID), described(), commit(1000))
+    with others as pg, pytest.raises(GapSuspected, match="changes 1 → 0"):
         overlap.prove(CONFIG, pg, decoder, START)
 
 
