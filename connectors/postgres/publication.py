@@ -15,7 +15,7 @@ from psycopg import Error, errors, sql
 
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.facts import Prints
-from connectors.postgres.session import LOCK_TIMEOUT_S, Connection, Lines, command, translated
+from connectors.postgres.session import LOCK_TIMEOUT_S, Connection, Lines, command, translated, unhurried
 from connectors.postgres.wire import lsn
 from engine.errors import SourceUnreachable, SourceUnready
 from engine.source import TableSpec
@@ -159,10 +159,15 @@ def _held_up(side: Connection, config: PostgresConfig) -> SourceUnreachable:
 
 
 def advance_slot(side: Connection, config: PostgresConfig) -> int:
-    """Move the slot to the end of the log, past its publication; gives where it is."""
-    side.execute(
-        "select pg_catalog.pg_replication_slot_advance(%s, pg_catalog.pg_current_wal_lsn())", (config.slot,)
-    )
+    """Move the slot to the end of the log, past its publication; gives where it is.
+
+    The server reads all the log that the slot holds back on the way, which no timeout of ours knows.
+    """
+    with unhurried(side):
+        side.execute(
+            "select pg_catalog.pg_replication_slot_advance(%s, pg_catalog.pg_current_wal_lsn())",
+            (config.slot,),
+        )
     row = side.execute(
         "select confirmed_flush_lsn::text from pg_catalog.pg_replication_slots where slot_name = %s",
         (config.slot,),

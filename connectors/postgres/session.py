@@ -8,7 +8,7 @@ of the capture's logic.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
 import psycopg
@@ -37,6 +37,9 @@ WHO_WRITES: Final = (
     "SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start"
 )
 """Where a person looks when an open transaction is in the way."""
+
+WHO_WORKS: Final = "SELECT pid, query_start, wait_event, query FROM pg_stat_activity WHERE state = 'active'"
+"""Where a person looks when the server takes too long."""
 
 # Texts of a server that is there and not open yet: the driver gives no SQLSTATE for a failed connect.
 _COMING_UP: Final = (
@@ -67,8 +70,23 @@ def side(config: PostgresConfig) -> Connection:
     """An ordinary session, each statement its own transaction, each bounded in time."""
     connection = _connect(config, {})
     with translated(config):
-        connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT_S}s'")
+        _bound(connection)
     return connection
+
+
+def _bound(side: Connection) -> None:
+    side.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT_S}s'")
+
+
+@contextmanager
+def unhurried(side: Connection) -> Iterator[None]:
+    """A block whose statements take the time that the server's work takes."""
+    side.execute("SET statement_timeout = 0")
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # a session that broke is not used again
+            _bound(side)
 
 
 def walsender(config: PostgresConfig) -> Connection:
@@ -136,7 +154,11 @@ def _ours(config: PostgresConfig, error: psycopg.Error) -> EcluseError:
     match error:
         case errors.ObjectInUse():
             return SlotBusy(text, where=config.where, hint="another worker holds the slot: stop it, or wait")
-        case errors.LockNotAvailable() | errors.QueryCanceled():
+        case errors.QueryCanceled():
+            return SourceUnreachable(
+                f"the server ended a statement before it was done: {text}", where=config.where, hint=WHO_WORKS
+            )
+        case errors.LockNotAvailable():
             return SourceUnreachable(
                 f"the server did not give a lock in time: {text}",
                 where=config.where,
