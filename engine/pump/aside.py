@@ -1,4 +1,4 @@
-"""What a capture leaves out for now: unfit tables, and tables whose topic does not take their rows.
+"""What a capture leaves out for now: unfit tables, and those whose topic or schema is refused.
 
 Rule (I9): one table's trouble stops one table. It is told, and recorded as a gap from the first position that
 its topic may lack, so that the landing stops that flow and nothing is missing without a word; the others go
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import EcluseError, TopicRefused, TopicUnreachable
+from engine.errors import EcluseError, RegistryRefused, RegistryUnreachable, TopicRefused, TopicUnreachable
 from engine.marks import Marks
 from engine.plan import CapturePlan
 from engine.source import STREAM, Mark, TableGap
@@ -42,8 +42,8 @@ class Aside:
                 self._told.add((table, error.code))
                 self.tell("set aside", table=table, **error.as_dict())
 
-    def refuse(self, error: TopicRefused) -> None:
-        """Leave out the topic that refused a record: the next opening goes on without its table.
+    def refuse(self, error: TopicRefused | RegistryRefused) -> None:
+        """Leave out a topic that refused a record, or whose schema was refused: the next opening goes on.
 
         Raises the error itself where it is about no topic of ours, or the only one.
         """
@@ -52,8 +52,9 @@ class Aside:
         if name not in mine or mine == {*self._refused, name}:
             raise error
         self._refused[name] = error
-        raise TopicUnreachable(
-            f"topic {name} refuses records, and its table is set aside: {error.what}", where=error.where
+        kind = TopicUnreachable if isinstance(error, TopicRefused) else RegistryUnreachable
+        raise kind(
+            f"the table of topic {name} is set aside: {error.what}", where=error.where, hint=error.hint
         ) from error
 
     def record(self, marks: Marks, mark: Mark | None, waiting: Waiting = silent) -> None:

@@ -12,6 +12,7 @@ from engine.errors import (
     CaptureFenced,
     EcluseError,
     GapSuspected,
+    RegistryRefused,
     SourceUnreachable,
     TopicRefused,
     TopicUnreachable,
@@ -105,7 +106,7 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
                 stand=life.stand, found=found.mark,
             )  # fmt: skip
             pump.run()
-    except TopicRefused as error:
+    except (TopicRefused, RegistryRefused) as error:
         life.aside.refuse(error)
     finally:
         topic.close()

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from engine.envelope import Address, Encoder, Record, key_schema, value_schema
-from engine.errors import ContractBroken
+from engine.errors import ContractBroken, RegistryRefused
 from engine.plan import CapturePlan, TopicPlan
 from engine.pump.patience import patiently
 from engine.registry import Part, Registry
 from engine.schema import Relation
 from engine.source import Rows
 from engine.topic import Waiting
+
+_NOBODYS_ID: Final = (1 << 31) - 1
 
 
 @dataclass(slots=True)
@@ -122,4 +124,9 @@ class Routes:
         return Encoder(relation, address, key_id=key_id, value_id=value_id)
 
     def _registered(self, topic: str, part: Part, schema: dict[str, Any]) -> int:
-        return patiently(lambda: self._registry.register(topic, part, schema), self._waiting).id
+        try:
+            return patiently(lambda: self._registry.register(topic, part, schema), self._waiting).id
+        except RegistryRefused as error:
+            # one that lets nobody in refuses this question too, and that is not this topic's trouble alone
+            patiently(lambda: self._registry.schema(_NOBODYS_ID), self._waiting)
+            raise RegistryRefused(error.what, where=f"{topic}/{part}", hint=error.hint) from error

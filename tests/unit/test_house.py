@@ -100,7 +100,8 @@ CATCHES = {
     "engine.lake.lane": {"EcluseError"},
     "engine.lake.quarantine": {"EcluseError"},
     "connectors.postgres.preflight": {"EcluseError"},
-    "engine.pump.loop": {"EcluseError", "TopicRefused", "GapSuspected"},
+    "engine.pump.loop": {"EcluseError", "TopicRefused", "RegistryRefused", "GapSuspected"},
+    "engine.pump.routes": {"RegistryRefused"},
     "engine.lake.resolve": {"SchemaBlocked"},
 }
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from engine.errors import SourceUnready, TopicRefused
+from engine.errors import RegistryRefused, SourceUnready, TopicRefused
 from engine.plan import TopicPlan
 from engine.pump import run
+from engine.registry import Part, Registered
 from engine.schema import Int64, String
 from engine.source import STREAM
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic, Sent, Waiting, silent
 from tests.support.cells import column, field, relation
-from tests.support.memory import Bench
+from tests.support.memory import Bench, MemoryRegistry
 from tests.support.pumped import marks, stopped_after, tx
 from tests.support.scripted import Scripted, Tx
 
@@ -133,6 +135,49 @@ def test_i9_a_topic_that_refuses_records_while_the_capture_runs_is_set_aside_and
     assert (gap.table, gap.code, gap.major) == ("public.letter", "topic.refused", 101)
     (waited,) = bench.log.facts("waiting")
     assert "set aside" in waited["what"]
+
+
+@dataclass
+class Choosy(MemoryRegistry):
+    """A registry that takes no schema of one topic, or lets nobody in at all."""
+
+    closed: bool = False
+
+    def register(self, topic: str, part: Part, schema: dict[str, Any]) -> Registered:
+        if topic == "shop.public.letter" or self.closed:
+            raise RegistryRefused(
+                "the schema registry answers 422", where="registry:8081", hint="ecluse status"
+            )
+        return super().register(topic, part, schema)
+
+    def schema(self, schema_id: int) -> str:
+        if self.closed:
+            raise RegistryRefused("the schema registry answers 401", where="registry:8081")
+        return super().schema(schema_id) if schema_id <= len(self.texts) else ""
+
+
+def test_i9_a_schema_that_the_registry_refuses_sets_its_table_aside_and_the_others_go_on() -> None:
+    world = Scripted([tx(100, 1), letter(200, 2), tx(300, 3)])
+    bench = bench_of(world)
+    bench.registry = Choosy()
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert bench.positions() == [(100, 0), (300, 0)]
+    (gap,) = marks(bench).gaps()
+    assert (gap.table, gap.code, gap.major) == ("public.letter", "registry.refused", 101)
+    (waited,) = bench.log.facts("waiting")
+    assert (waited["code"], waited["where"]) == ("registry.unreachable", "shop.public.letter/value")
+    assert "set aside" in waited["what"]
+
+
+def test_a_registry_that_lets_nobody_in_stops_the_capture_and_sets_no_table_aside() -> None:
+    world = Scripted([tx(100, 1), letter(200, 2)])
+    bench = bench_of(world)
+    bench.registry = Choosy(closed=True)
+    end = run(bench.capture, bench.doors)
+    assert isinstance(end, Parked)
+    assert end.error.code == "registry.refused"
+    assert marks(bench).gaps() == ()
+    assert bench.log.facts("set aside") == []
 
 
 def test_i9_a_topic_that_is_deleted_while_the_capture_runs_is_made_again_and_the_others_go_on() -> None:
