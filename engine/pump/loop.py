@@ -240,7 +240,7 @@ class _Pump:
 
     def _gap(self, told: TableGap) -> None:
         """Record it: the landing stops that table's flows, the capture goes on (I9)."""
-        if self._marks.open_gap(self._capture.name, told, self._keep_alive) is not None:
+        if patiently(lambda: self._marks.open_gap(self._capture.name, told), self._keep_alive) is not None:
             self._doors.log.warning(
                 "gap", table=f"{told.schema}.{told.table}", code=told.code, era=told.era, at=told.major,
                 what=told.text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -118,6 +118,41 @@ def test_the_source_is_kept_alive_every_ten_seconds_while_the_topic_is_slow() ->
     first = marks_of(world, 100)
     assert world.confirmed.count(first) >= 1 + 60 // 10
     assert world.confirmed[-1].at == {STREAM: 200}
+
+
+class Pondering(MemoryTopic):
+    """A topic that takes a minute to say where it ends, when told to, and looks whether the source lives."""
+
+    def __init__(self, bench: Bench, world: Scripted) -> None:
+        super().__init__(_logs=bench.topic._logs)  # noqa: SLF001 - the same log behind another door
+        self.bench, self.world, self.slow = bench, world, False
+
+    def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
+        if self.slow:
+            self.slow = False
+            self.bench.clock.now += 60
+            before = len(self.world.confirmed)
+            wait_until(lambda: len(self.world.confirmed) > before, "the source is kept alive", limit_s=5)
+        return super().offsets(names)
+
+
+def test_the_source_is_kept_alive_while_a_gap_is_recorded() -> None:
+    world = Scripted(
+        [tx(100, 1), TableGap("public", "parcel", "source.gap-suspected", 0, 150, "left"), tx(200, 2)]
+    )
+    bench = stopped_after(Bench(world.open), world)
+    topic = Pondering(bench, world)
+    bench.through = lambda _: topic
+    stop = bench.at
+
+    def at(point: str) -> None:
+        topic.slow = point == "capture.after-confirm" and world.confirmed[-1].at == {STREAM: 100}
+        stop(point)
+
+    bench.at = at
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert [gap.major for gap in marks(bench).gaps()] == [150]
+    assert world.confirmed.count(marks_of(world, 100)) > 1
 
 
 def test_nothing_is_confirmed_while_the_topic_is_down() -> None:
