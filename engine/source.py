@@ -11,7 +11,7 @@ The promises, checked live by the pump and by the conformance suite:
 3. Rows of an open transaction go out as they come; only the ``Mark`` waits for the commit. To abandon a
    group it raises, and the group comes again: in the stream with the same positions.
 4. It waits for nothing but its source, and gets a keep-alive (``confirm`` of the same mark) at least every
-   10 s while the topic is slow. It does not sleep, retry, write to Kafka or keep state outside its Marks.
+   10 s while the topic is slow. It does not retry, write to Kafka or keep state outside its Marks.
    Opening may raise ``SourceUnreachable`` or ``SourceRefused`` and their kin; closing never raises.
 """
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -37,11 +37,11 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 Field = bytes | None | Literal[Unchanged.UNCHANGED]
 """The wire form that the column's cell understands; None is NULL."""
 
-Op = Literal["c", "u", "d", "r", "t", "f"]
-"""Create, update, delete, read (snapshot); control rows: truncate, floor."""
-
 Row = tuple[str, Sequence[Field] | None, Sequence[Field] | None]
 """(op, before, after), fields in the relation's order. ``before`` of a delete holds at least the key.
+
+Op is create ``c``, update ``u``, delete ``d`` or read by a snapshot ``r``; of a control row, truncate ``t``
+or floor ``f``.
 
 An update that changes the key is two rows that share an index: ``d`` of the old key, then ``c`` of the new
 one at minor + 1; the connector gives the pair as one row with op ``k`` (before: old key, after: new row).
@@ -162,7 +162,6 @@ class Measure:
     confirmed: int | None = None
     retained_bytes: int | None = None
     at_us: int | None = None
-    detail: Mapping[str, str] = field(default_factory=dict)
 
 
 C = TypeVar("C")

@@ -164,7 +164,8 @@ class Decoder:
         if commit_lsn != now.commit_lsn:
             raise SourceRefused(
                 f"a commit at {wire.show_lsn(commit_lsn)} for a transaction that began for "
-                f"{wire.show_lsn(now.commit_lsn)}"
+                f"{wire.show_lsn(now.commit_lsn)}",
+                hint=wire.REPORT,
             )
         self.last = Transaction(commit_lsn, end_lsn, now.xid, now.commit_us, now.count)
         self.in_transaction = False
@@ -178,7 +179,7 @@ class Decoder:
             other = self._others[relid]
         except KeyError:
             raise SourceRefused(
-                f"a row of relation {int.from_bytes(relid, 'big')}, never described"
+                f"a row of relation {int.from_bytes(relid, 'big')}, never described", hint=wire.REPORT
             ) from None
         if other is not None:
             other.missed = True

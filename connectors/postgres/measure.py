@@ -11,12 +11,6 @@ from connectors.postgres import facts, session
 from connectors.postgres.config import PostgresConfig
 from engine.source import Measure
 
-_OLDEST = """
-select pid::text, extract(epoch from now() - xact_start)::int::text
-from pg_catalog.pg_stat_activity
-where backend_xid is not null order by xact_start limit 1
-"""
-
 
 def measure(config: PostgresConfig) -> Measure:
     """Where the log ends, where the slot is, and what it holds back."""
@@ -27,12 +21,6 @@ def measure(config: PostgresConfig) -> Measure:
         slot = facts.slot(side, config.slot)
         if slot is None:
             return Measure(state="missing", end=end, at_us=at_us)
-        detail = {"wal_status": slot.wal_status, "slot": config.slot}
-        if slot.active_pid:
-            detail["active_pid"] = str(slot.active_pid)
-        oldest = side.execute(_OLDEST).fetchone()
-        if oldest:
-            detail["oldest_writer_pid"], detail["oldest_writer_s"] = oldest
         lost = slot.wal_status == "lost" or bool(slot.invalid)
         state = "lost" if lost else "active" if slot.active_pid else "inactive"
         return Measure(
@@ -41,5 +29,4 @@ def measure(config: PostgresConfig) -> Measure:
             confirmed=slot.confirmed,
             retained_bytes=max(end - slot.restart, 0) if slot.restart else None,
             at_us=at_us,
-            detail=detail,
         )

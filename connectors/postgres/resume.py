@@ -28,9 +28,10 @@ class Resume:
     """What a start compares the server with.
 
     ``confirmed`` is what the server may forget; ``checked`` is the end of its log when the fingerprint
-    was last seen to be right. ``left`` are tables that no flow wanted any more, with the ``confirmed`` of
-    then. ``overlap``: whether the last transaction comes again at the next start, as proof. ``accepted``:
-    code and text of every stop that a person took on since.
+    was last seen to be right. ``left`` are tables that are not captured now, and what may be missing
+    of them begins there: at the ``checked`` of then where the publication lost them, at the ``confirmed`` of
+    then where nobody asked for them any more. ``overlap``: whether the last transaction comes again at the
+    next start, as proof. ``accepted``: code and text of every stop that a person took on since.
     """
 
     slot: str

@@ -27,6 +27,9 @@ from connectors.postgres.cells import (
 from engine.errors import SourceRefused
 from engine.source import UNCHANGED, Field
 
+REPORT: Final = "report it with the server's version; nothing was skipped"
+"""What a person does about a message that nobody expects."""
+
 KEEPALIVE: Final = ord("k")
 XLOG_DATA: Final = ord("w")
 KIND: Final = 25
@@ -55,7 +58,6 @@ _FIXED: Final = {
 
 unpack_begin: Final = Struct(">QqI").unpack_from
 unpack_commit: Final = Struct(">BQQq").unpack_from
-unpack_header: Final = Struct(">QQq").unpack_from
 unpack_keepalive: Final = Struct(">QqB").unpack_from
 _pack_status: Final = Struct(">cQQQqB").pack
 _unpack_size: Final = Struct(">I").unpack_from
@@ -145,7 +147,7 @@ def unknown(d: bytes) -> SourceRefused:
     """The error for a message that the protocol of this version does not have."""
     return SourceRefused(
         f"the server sent a message of kind {chr(d[KIND])!r}, which pgoutput 1 does not have",
-        hint="report it with the server's version; nothing was skipped",
+        hint=REPORT,
     )
 
 
@@ -153,7 +155,7 @@ def malformed(d: bytes, at: int) -> SourceRefused:
     """The error for a tuple that its relation does not describe."""
     return SourceRefused(
         f"a tuple that its relation does not describe: kind {chr(d[KIND])!r}, at byte {at} of {len(d)}",
-        hint="report it with the server's version; nothing was skipped",
+        hint=REPORT,
     )
 
 

@@ -18,7 +18,7 @@ from connectors.postgres.config import PostgresConfig
 from engine.errors import ContractBroken, SourceUnreachable
 from engine.schema import Decimal, Timestamp, Unfit
 from engine.source import STREAM, Rows
-from tests.support.postgres_source import Came, opened, read, rows, specs
+from tests.support.postgres_source import Came, holder, opened, read, rows, specs
 from tests.support.services import Database, Services
 from tests.support.waits import wait_until
 
@@ -302,7 +302,7 @@ def test_a_server_that_stands_still_is_given_up(
     monkeypatch.setattr(stream, "SILENCE_S", 2.0)
     with opened(config, specs("t")) as source:
         read(source, lambda came: len(came.marks) > 1)
-        pid = int(CONNECTOR.measure(config).detail["active_pid"])
+        pid = holder(config)
         os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(SourceUnreachable):

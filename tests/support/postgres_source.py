@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
 from pydantic import SecretStr
 
-from connectors.postgres import CONNECTOR, resume
+from connectors.postgres import CONNECTOR, facts, resume, session
 from connectors.postgres.config import PostgresConfig
 from engine.errors import EcluseError, SlotBusy
 from engine.source import UNCHANGED, Mark, Row, Rows, Source, TableGap, TableSpec
@@ -53,6 +53,15 @@ def opened(config: PostgresConfig, tables: Iterable[TableSpec], mark: Mark | Non
                 return None
 
         yield wait_until(attempt, "the slot is free", limit_s=30, every_s=0.05)
+
+
+def holder(config: PostgresConfig) -> int:
+    """The server's process that holds the slot."""
+    with closing(session.side(config)) as side:
+        slot = facts.slot(side, config.slot)
+    assert slot is not None
+    assert slot.active_pid is not None
+    return slot.active_pid
 
 
 @dataclass
