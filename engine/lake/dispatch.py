@@ -123,6 +123,7 @@ class _Driver:
     seats: Lane = field(init=False)
     _asked_s: float = float("-inf")
     _gaps: Mapping[str, Gap] = field(default_factory=dict)
+    _asking: threading.Lock = field(default_factory=threading.Lock)
     _quick_ends: int = 0
 
     def __post_init__(self) -> None:
@@ -168,7 +169,7 @@ class _Driver:
     def drain(self) -> None:
         """Land everything up to the ends seen now; a flow that cannot is left after some tries."""
         ends = self._ends_now()
-        self._gaps = self.world.gaps()
+        self._ask_gaps()
         self._doubt()
         while not self.stop.is_set():
             self.seats.dispatch(ends, defer=False)
@@ -219,7 +220,7 @@ class _Driver:
     def _woken(self, _frame: DataFrame, batch_id: int) -> None:
         """Spark saw an offset move. The frame is never executed: it would read every topic again."""
         ends = self._ends(batch_id)
-        self._gaps = self.world.gaps()  # after the ends: a gap is told before the rows behind it are sent
+        self._ask_gaps()  # after the ends: a gap is told before the rows behind it are sent
         self.ends = ends  # last: the timer's thread hands out what stands here
         self.seats.dispatch(ends)
         self._quick_ends = 0
@@ -255,12 +256,16 @@ class _Driver:
     def _ask(self) -> None:
         # Spark is silent until an offset moves: what a stop left behind the checkpoint would wait for it
         ends = self.ends or self._ends_now()
-        self._gaps = self.world.gaps()
+        self._ask_gaps()
         self.ends = self.ends or ends
         closed = {flow.name for flow in self.lane.flows} - set(self._gaps)
         self.seats.reconsider(closed, GapAhead.code)
         self.seats.stop_at_gaps(self.ends, self._gaps)
         self._doubt()
+
+    def _ask_gaps(self) -> None:
+        with self._asking:  # Spark's thread and the timer's: an older answer never takes a newer one's place
+            self._gaps = self.world.gaps()
 
     def _doubt(self) -> None:
         self.seats.doubt(self.world.topics.topic_ids([flow.topic.name for flow in self.lane.flows]))

@@ -80,6 +80,7 @@ def a_driver(world: World) -> Any:
         reconsider=lambda *_: None, stop_at_gaps=lambda *_: None, doubt=lambda _: None, dispatch=lambda _: 0
     )
     driver.world, driver.seats, driver.ends, driver._gaps = world, seats, {}, {}
+    driver._asking = threading.Lock()
     driver.lane = SimpleNamespace(flows=[FLOW])
     world.driver = driver
     return driver
@@ -92,6 +93,25 @@ def test_a_gap_is_known_before_the_ends_behind_it_are_i5() -> None:
     driver._woken(None, 0)
     assert world.asked == ["gaps"]
     assert driver.ends == {"t": {0: 5}}
+
+
+def test_an_older_answer_never_takes_the_place_of_a_gap_told_since_i5() -> None:
+    driver = a_driver(World())
+    driver._ends = lambda _batch: {"t": {0: 5}}
+    spark = threading.Thread(target=driver._woken, args=(None, 0))
+    told = iter([{}, {FLOW.name: "a gap"}])
+
+    def gaps() -> Any:
+        answer = next(told)
+        if not answer:  # the timer has asked, and before it takes the answer Spark sees an offset move
+            spark.start()
+            spark.join(0.2)
+        return answer
+
+    driver.world.gaps = gaps
+    driver._ask_gaps()
+    spark.join()
+    assert driver._gaps == {FLOW.name: "a gap"}
 
 
 def test_what_a_stop_left_unlanded_does_not_wait_for_the_next_record_i2() -> None:
