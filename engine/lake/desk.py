@@ -33,7 +33,10 @@ class Topics(Protocol):
     """The topics, as the landing needs them."""
 
     def topic_ids(self, topics: list[str]) -> Mapping[str, str]:
-        """Topic to its id; a topic that does not exist is absent."""
+        """Topic to its id; a topic that does not exist is absent.
+
+        So is one of many that we may not see; asked for alone it is TopicRefused.
+        """
         ...
 
     def offsets(self, topics: list[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:

@@ -268,7 +268,16 @@ class _Driver:
             self._gaps = self.world.gaps()
 
     def _doubt(self) -> None:
-        self.seats.doubt(self.world.topics.topic_ids([flow.topic.name for flow in self.lane.flows]))
+        names = [flow.topic.name for flow in self.lane.flows]
+        ids = self.world.topics.topic_ids(names)
+        self.seats.doubt(ids, {name for name in names if name not in ids and self._refused(name)})
+
+    def _refused(self, name: str) -> bool:
+        """Whether a topic that is missing among many is there to others, and not to us."""
+        asked = attempt(
+            lambda _progress: self.world.topics.topic_ids([name]), self.seats.policy, self._clock()
+        )
+        return isinstance(asked, Parked) and asked.error.act is not Act.RETRY
 
     def _alive(self) -> None:
         if not session.alive(self.spark):

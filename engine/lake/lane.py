@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -146,8 +146,8 @@ class Lane:
         seat.failures, seat.retry_s = 0, float("-inf")
         return False
 
-    def doubt(self, ids: Mapping[str, str]) -> None:
-        """Compare the topics' ids: a flow whose topic is another one, or gone, is looked at."""
+    def doubt(self, ids: Mapping[str, str], refused: Collection[str] = ()) -> None:
+        """Compare the topics' ids: a flow whose topic is another one, gone or refused is looked at."""
         for seat in self.seats:
             standing, id_ = seat.standing, ids.get(seat.flow.topic.name)
             if seat.busy:
@@ -156,7 +156,8 @@ class Lane:
                 seat.doubted = id_ != standing.topic_id
             elif standing is None and id_ is None:
                 # no offset will tell of a topic that went while nobody landed it: its table knows it
-                seat.doubted = book.exists(book.table_path(self.root, seat.flow.sink.table))
+                went = book.exists(book.table_path(self.root, seat.flow.sink.table))
+                seat.doubted = went or seat.flow.topic.name in refused
 
     def reconsider(self, flows: set[str], code: str) -> None:
         """What stopped these flows is gone; one with nothing left to land says so too."""

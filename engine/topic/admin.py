@@ -97,12 +97,12 @@ class Admin:
         return troubled
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
-        """The ids of the topics that exist."""
-        return {name: str(d.topic_id) for name, d in self._describe(names).items()}
+        """The ids of the topics that exist; see ``Topic.topic_ids``."""
+        return {name: str(d.topic_id) for name, d in self._allowed(names).items()}
 
     def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
         """Earliest offset, and the one after the last, of every partition of the topics that exist."""
-        there = self._describe(names)
+        there = self._allowed(names)
         at = _partitions(there)
         ends = [self._ends(at, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest())]
         first, last = ({(tp.topic, tp.partition): r.offset for tp, r in end.items()} for end in ends)
@@ -149,15 +149,23 @@ class Admin:
             lambda c: c.list_offsets(dict.fromkeys(at, spec), request_timeout=_CALL_S), missing=missing
         )
 
+    def _allowed(self, names: Sequence[str]) -> dict[str, Any]:
+        """What stands of the topics; of many, without those that we may not see (I9)."""
+        several = len({*names}) > 1
+        return self._describe(names, unseen=(KafkaError.TOPIC_AUTHORIZATION_FAILED,) if several else ())
+
     def _describe(
-        self, names: Sequence[str], troubled: dict[str, EcluseError] | None = None
+        self,
+        names: Sequence[str],
+        troubled: dict[str, EcluseError] | None = None,
+        unseen: Collection[int] = (),
     ) -> dict[str, Any]:
         if not names:
             return {}
         found = self._call(
             # two flows may land one topic, and the client refuses a name that stands twice
             lambda c: c.describe_topics(TopicCollection(list(dict.fromkeys(names))), request_timeout=_CALL_S),
-            missing=(KafkaError.UNKNOWN_TOPIC_OR_PART,),
+            missing=(KafkaError.UNKNOWN_TOPIC_OR_PART, *unseen),
             troubled=troubled,
         )
         return {name: found[name] for name in names if name in found}

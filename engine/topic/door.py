@@ -63,11 +63,17 @@ class Topic(Protocol):
         ...
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
-        """The ids of the topics that exist: another id means another topic under the same name."""
+        """The ids of the topics that exist: another id means another topic under the same name.
+
+        A topic that we may not see is TopicRefused where it alone is asked for, and else missing (I9).
+        """
         ...
 
     def offsets(self, names: Sequence[str]) -> Mapping[str, Mapping[int, tuple[int, int]]]:
-        """Per topic that exists and partition: the earliest offset, and the one after the last."""
+        """Per topic that exists and partition: the earliest offset, and the one after the last.
+
+        A topic that we may not see: as in ``topic_ids``.
+        """
         ...
 
     def read(self, name: str, partition: int, start: int, stop: int) -> Iterator[Stored]:

@@ -16,7 +16,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from engine.cli import land as verb
-from engine.errors import RegistryRefused, TopicUnreachable
+from engine.errors import RegistryRefused, TopicRefused, TopicUnreachable
 from engine.lake import book, dispatch, fold, guard, quarantine, session, table
 from engine.lake.book import Book, FlowState
 from engine.lake.decode import Decoder
@@ -25,6 +25,7 @@ from engine.lake.evolve import Target
 from engine.lake.lane import Lane, Seat
 from engine.ledger import Entry
 from engine.schema import Decimal, Int64, String, Type
+from engine.supervise import Policy
 from tests.unit.test_lake_plans import FLOW, a_batch
 
 
@@ -77,7 +78,7 @@ class World:
 def a_driver(world: World) -> Any:
     driver: Any = object.__new__(dispatch._Driver)
     seats = SimpleNamespace(
-        reconsider=lambda *_: None, stop_at_gaps=lambda *_: None, doubt=lambda _: None, dispatch=lambda _: 0
+        reconsider=lambda *_: None, stop_at_gaps=lambda *_: None, doubt=lambda *_: None, dispatch=lambda _: 0
     )
     driver.world, driver.seats, driver.ends, driver._gaps = world, seats, {}, {}
     driver._asking = threading.Lock()
@@ -115,7 +116,9 @@ def test_an_older_answer_never_takes_the_place_of_a_gap_told_since_i5() -> None:
 
 
 def test_what_a_stop_left_unlanded_does_not_wait_for_the_next_record_i2() -> None:
-    topics = SimpleNamespace(offsets=lambda _: {"t": {0: (2, 5)}}, topic_ids=lambda _: {"t": "id"})
+    topics = SimpleNamespace(
+        offsets=lambda _: {"t": {0: (2, 5)}}, topic_ids=lambda names: dict.fromkeys(names, "id")
+    )
     driver = a_driver(World(topics))
     driver._ask()
     assert driver.ends == {"t": {0: 5}}
@@ -133,6 +136,23 @@ def test_a_topic_that_went_while_nobody_landed_it_is_looked_at_i9(tmp_path: Path
     assert seat.waiting({})
     Lane.doubt(lane_, {FLOW.topic.name: "id"})
     assert seat.waiting({FLOW.topic.name: {0: 1}}) == 1  # it is there: the table is asked as ever
+
+
+def test_i9_a_topic_that_is_refused_is_looked_at_by_its_own_flow_and_by_no_other() -> None:
+    def topic_ids(names: list[str]) -> dict[str, str]:
+        if names == ["closed"]:
+            raise TopicRefused("topic authorization failed")
+        return {name: "id" for name in names if name == "ours"}
+
+    driver = a_driver(World(SimpleNamespace(topic_ids=topic_ids)))
+    flows = [replace(FLOW, topic=replace(FLOW.topic, name=name)) for name in ("ours", "closed", "absent")]
+    driver.lane = SimpleNamespace(flows=flows)
+    driver.stop, driver.seats = threading.Event(), object.__new__(Lane)
+    driver.world.monotonic = driver.world.wall = lambda: 0.0
+    driver.seats.policy, driver.seats.root = Policy(1, 1, -1, lambda: 0), Path("nowhere")
+    driver.seats.seats = [Seat(flow, FlowState(flow.name)) for flow in flows]
+    driver._doubt()
+    assert [seat.waiting({}) for seat in driver.seats.seats] == [0, 1, 0]
 
 
 def test_a_key_with_the_text_of_a_variable_is_that_text_i5() -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from engine.errors import TopicRefused
 from engine.plan import TopicPlan
 from engine.topic.admin import Admin
 
@@ -25,7 +27,10 @@ def done(value: Any) -> Future[Any]:
 
 @dataclass
 class Cluster:
-    """A client's view: ``leaders`` gives one answer per look, and the last one from then on."""
+    """A client's view: ``leaders`` gives one answer per look, and the last one from then on.
+
+    A topic of no partitions is one that we may not see.
+    """
 
     leaders: list[int | None]
     topics: dict[str, int] = field(default_factory=dict)
@@ -36,7 +41,9 @@ class Cluster:
             parts = self.topics.get(name)
             if parts is None:
                 return KafkaError.UNKNOWN_TOPIC_OR_PART
-            return SimpleNamespace(partitions=[SimpleNamespace(id=n) for n in range(parts)])
+            if not parts:
+                return KafkaError.TOPIC_AUTHORIZATION_FAILED
+            return SimpleNamespace(topic_id=name, partitions=[SimpleNamespace(id=n) for n in range(parts)])
 
         return {name: done(described(name)) for name in names.topic_names}
 
@@ -67,3 +74,13 @@ def test_a_new_topic_is_there_once_every_partition_has_a_leader() -> None:
     assert admin.prepare([TopicPlan("t", 3, 1, 1000, "backward", 1000)]) == {}
     assert cluster.looks == 4
     assert admin.offsets(["t"]) == {"t": dict.fromkeys(range(3), (0, 0))}
+
+
+def test_i9_a_topic_that_we_may_not_see_keeps_back_no_answer_about_others_and_is_told_alone() -> None:
+    admin = Admin({})
+    admin._client = Cluster([None], {"ours": 1, "closed": 0})  # noqa: SLF001
+    assert admin.topic_ids(["ours", "closed"]) == {"ours": "ours"}
+    assert admin.offsets(["closed", "ours"]) == {"ours": {0: (0, 0)}}
+    for ask in (admin.topic_ids, admin.offsets):
+        with pytest.raises(TopicRefused):
+            ask(["closed", "closed"])
