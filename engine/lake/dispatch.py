@@ -191,31 +191,39 @@ class _Driver:
         query: StreamingQuery | None = None
         try:
             while not self.stop.is_set():
-                if query is None or not query.isActive:
+                self._alive()
+                if query is None or not self._runs(query):
                     query = self._start(query)
                 self._tick()
                 self.stop.wait(min(1.0, self.lane.trigger_s))
         finally:
-            if query is not None:
-                query.stop()
+            if query is not None and session.alive(self.spark):
+                halt.sure(query.stop, where=self.lane.group)
+
+    def _runs(self, query: StreamingQuery) -> bool:
+        active: bool = halt.sure(lambda: query.isActive, where=self.lane.group)
+        return active
 
     def _start(self, before: StreamingQuery | None) -> StreamingQuery:
         """Start the query; where it ended by itself, it starts again, at last without its checkpoint."""
         checkpoint = book.checkpoint_path(self.world.lake_root, self.lane.group, self.lane.lane)
         if before is not None:
-            self.world.log.warning("query-ended", group=self.lane.group, why=str(before.exception())[:300])
+            why = halt.sure(before.exception, where=self.lane.group)
+            self.world.log.warning("query-ended", group=self.lane.group, why=str(why)[:300])
             self._quick_ends += 1
             if self._quick_ends > 1:
                 shutil.rmtree(checkpoint, ignore_errors=True)
             self.stop.wait(min(5.0, float(self._quick_ends)))
+        return halt.sure(lambda: self._query(checkpoint), where=str(checkpoint))
+
+    def _query(self, checkpoint: Path) -> StreamingQuery:
         pattern = "|".join(re.escape(flow.topic.name) for flow in self.lane.flows)
         reader = self.spark.readStream.format("kafka").options(**read.java(self.world.kafka), **_QUERY)
         stream = reader.option("subscribePattern", pattern).load()
         writer = stream.writeStream.foreachBatch(self._woken).trigger(
             processingTime=f"{max(1, int(self.lane.trigger_s * 1000))} milliseconds"
         )
-        writer = writer.option("checkpointLocation", str(checkpoint))
-        return halt.sure(writer.start, where=str(checkpoint))
+        return writer.option("checkpointLocation", str(checkpoint)).start()
 
     def _woken(self, _frame: DataFrame, batch_id: int) -> None:
         """Spark saw an offset move. The frame is never executed: it would read every topic again."""

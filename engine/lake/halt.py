@@ -76,7 +76,7 @@ def run(work: Callable[[], T], *, where: str) -> T | Halt:
     """
     try:
         return work()
-    except (PySparkException, Py4JError) as error:
+    except (PySparkException, Py4JError, OSError) as error:  # a JVM that is gone refuses the connection
         text = _text(error)
         halt = parse(text)
         if halt is not None:
@@ -92,7 +92,7 @@ def sure(work: Callable[[], T], *, where: str) -> T:
     return result
 
 
-def _text(error: PySparkException | Py4JError) -> str:
+def _text(error: PySparkException | Py4JError | OSError) -> str:
     """The message, and with it the message of every cause: Spark wraps a task's error several times."""
     texts = [str(error)]
     cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)

@@ -137,7 +137,6 @@ class _Attempt:
             if not self.span:
                 return None
             planned = self._plan()
-            session.tune(self.desk.session, small=append.small(ranges.size(planned.span)))
             result = halt.run(functools.partial(self._once, planned), where=self._where(planned))
             if not isinstance(result, Halt):
                 return self._after(planned, result)
@@ -181,6 +180,7 @@ class _Attempt:
 
     def _once(self, planned: Batch) -> tuple[Batch, Callable[[], Merged], DataFrame, Decoder]:
         desk, standing = self.desk, self.standing
+        session.tune(desk.session, small=append.small(ranges.size(planned.span)))
         gap = None if self.gap is None else (self.gap.era, self.gap.major)
         decoder = resolve.decoder(desk, standing, gap, planned.stubs)
         raw = read.frame(desk.session, self.flow.topic.name, planned.span, desk.kafka)
@@ -317,15 +317,18 @@ class _Attempt:
         expected = merged.seen.bad + merged.seen.unset
         if not expected:
             return 0
+        chosen = halt.sure(lambda: self._rejected(planned, merged, raw, decoder), where=self._where(planned))
+        held = quarantine.write(chosen, self.desk.root, planned, expected=expected)
+        self.desk.at(f"landing.after-quarantine:{self.flow.name}")
+        return held
+
+    def _rejected(self, planned: Batch, merged: Merged, raw: DataFrame, decoder: Decoder) -> DataFrame:
         frame = quarantine.bad(raw, decoder)
         if merged.unset is not None:
             names = frame.columns
             frame = frame.unionByName(merged.unset.select(*names))
         keys = table.keys(self.flow, self.standing.target)
-        chosen = frame.selectExpr(*quarantine.columns(planned, keys, self.desk.now_us()))
-        held = quarantine.write(chosen, self.desk.root, planned, expected=expected)
-        self.desk.at(f"landing.after-quarantine:{self.flow.name}")
-        return held
+        return frame.selectExpr(*quarantine.columns(planned, keys, self.desk.now_us()))
 
     def _move(self, planned: Batch, seen: Seen, commit: Commit) -> None:
         standing = self.standing

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 
 from engine import ledger
 from engine.errors import Act, Bug, EcluseError, GapAhead
-from engine.lake import book, land, maintain, ranges, session
+from engine.lake import book, halt, land, maintain, ranges, session
 from engine.lake.answer import Answer
 from engine.lake.book import FlowState
 from engine.lake.desk import Desk, Gap, Standing
@@ -241,7 +241,8 @@ class Lane:
     def _own_desk(self) -> Desk:
         if not hasattr(self._local, "desk"):
             self._local.desk = self.desk(session.worker(self.spark))
-            self.spark.sparkContext.setLocalProperty("spark.scheduler.pool", self.plan.lane)
+            context, name = self.spark.sparkContext, self.plan.lane
+            halt.sure(lambda: context.setLocalProperty("spark.scheduler.pool", name), where=name)
         desk: Desk = self._local.desk
         return desk
 

@@ -15,6 +15,8 @@ from typing import Final
 
 from pyspark.sql import SparkSession
 
+from engine.lake import halt
+
 _SETTINGS: Final = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -99,7 +101,7 @@ def start(engine: Engine) -> SparkSession:
 
 def worker(root: SparkSession) -> SparkSession:
     """A session of its own for a thread: same JVM, own configuration, own views."""
-    return root.newSession()
+    return halt.sure(root.newSession, where=str(root.sparkContext.appName))
 
 
 def set_transaction(session: SparkSession, app_id: str, seq: int, metadata: str) -> None:
@@ -144,4 +146,4 @@ def alive(session: SparkSession) -> bool:
 def end(session: SparkSession) -> None:
     """Stop Spark; the JVM itself ends with this process."""
     if alive(session):
-        session.stop()
+        halt.sure(session.stop, where=str(session.sparkContext.appName))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from engine.errors import LakeUnreachable
 from tests.support.flows import World
+from tests.support.killer import descendants
 from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.spark]
@@ -59,3 +64,20 @@ def test_what_it_does_is_json_on_stderr_and_stdout_is_for_data(world: World) -> 
     told = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
     (landed,) = [each for each in told if each["event"] == "landed"]
     assert (landed["group"], landed["level"], landed["quarantined"]) == ("default", "info", 1)
+
+
+def test_i7_a_landing_whose_jvm_alone_is_killed_ends_to_be_started_again_and_loses_nothing(
+    world: World,
+) -> None:
+    worker = world.landing()
+    world.poison("parcel", b"before the kill")
+    wait_until(lambda: any(e.get("event") == "landed" for e in worker.events()), "a batch", limit_s=120)
+    below = descendants(worker.process.pid)
+    (java,) = [pid for pid in below if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") == "java\n"]
+    os.kill(java, signal.SIGKILL)
+    world.poison("parcel", b"behind the kill")
+    assert worker.ended(limit_s=120) == LakeUnreachable.exit_code, worker.text()[-3000:]
+    assert LakeUnreachable.code in worker.text()
+    assert "ecluse.bug" not in worker.text()
+    world.land()
+    assert sum(e["quarantined"] for e in world.ledger("parcel")) == len(world.poisoned)
