@@ -122,6 +122,7 @@ class _Attempt:
     done: Batch | None = None  # the batch of a commit that is being completed
     commit: Commit | None = None
     stubs: dict[tuple[int, int], Answer] = field(default_factory=dict)  # stubs that a person accepted
+    learned: bool = False
     dedupe: bool = False
     floors: bool = False
     stop: EcluseError | None = None
@@ -237,8 +238,11 @@ class _Attempt:
         if self.done is not None and found.kind not in (Kind.SCHEMA, Kind.UNSET):
             raise Bug(f"a record that has landed halts its completion: {found}", where=where)
         match found.kind:
-            case Kind.SCHEMA:
+            case Kind.SCHEMA if not self.learned:  # most often it is the only one: no job more
+                self.learned = True
                 resolve.learn(self.desk, standing, found.detail)
+            case Kind.SCHEMA:
+                resolve.learn_all(self.desk, standing, self.span, found.detail)
             case Kind.WRITER:
                 self.dedupe = True
             case Kind.UNSET:

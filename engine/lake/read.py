@@ -7,10 +7,10 @@ Rule: offsets are always explicit and data loss is always an error: what Kafka l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from engine import names
 from engine.lake import halt
@@ -24,6 +24,8 @@ _READ: Final = {
     "kafka.max.partition.fetch.bytes": "8388608",
     "kafka.max.poll.records": "5000",
 }
+
+_IDS_MAX: Final = 1000
 
 
 def java(kafka: Mapping[str, str]) -> dict[str, str]:
@@ -85,3 +87,20 @@ def first_values(
     work = lambda: frame(session, topic, head, kafka).select("partition", "value").collect()  # noqa: E731
     rows = halt.sure(work, where=topic)
     return {row.partition: None if row.value is None else bytes(row.value) for row in rows}
+
+
+def schema_ids(
+    session: SparkSession, topic: str, span: Range, kafka: Mapping[str, str], *, known: Collection[int]
+) -> list[int]:
+    """The ids, beside the known ones, that framed records of a range bring; at most so many, in one job."""
+    id_ = "cast(conv(hex(substring(value, 2, 4)), 16, 10) AS bigint) AS id"
+    others = f"id NOT IN ({', '.join(str(i) for i in (-1, *sorted(known)))})"
+
+    def work() -> list[Row]:
+        framed = frame(session, topic, span, kafka).where(
+            "length(value) >= 5 AND substring(value, 1, 1) = X'00'"
+        )
+        found = framed.selectExpr(id_).where(others).distinct().limit(_IDS_MAX)
+        return list(found.collect())
+
+    return sorted(int(row.id) for row in halt.sure(work, where=topic))

@@ -50,6 +50,15 @@ def learn(desk: Desk, standing: Standing, schema_id: int) -> None:
     standing.aside.pop(schema_id, None)  # the policy takes now what it blocked when this was accepted
 
 
+def learn_all(desk: Desk, standing: Standing, span: Range, schema_id: int) -> None:
+    """Resolve an id, and with it the others of the range: each would halt the batch's job again."""
+    known = {*standing.writers, *standing.foreign, *standing.blocked}
+    topic = standing.flow.topic.name
+    found = read.schema_ids(desk.session, topic, span, desk.kafka, known=known)
+    for each in sorted({schema_id, *found}):
+        learn(desk, standing, each)
+
+
 def _check_keys(standing: Standing, target: Target, where: str) -> None:
     flow = standing.flow
     if flow.sink.mode != "scd1":

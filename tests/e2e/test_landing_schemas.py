@@ -81,6 +81,19 @@ def test_i4_rows_of_an_accepted_schema_wait_in_quarantine_and_the_flow_goes_on(
     assert code(landing, table) == SchemaBlocked.code  # the answer was for another schema
 
 
+def test_i5_a_batch_of_records_with_hundreds_of_strange_schemas_is_quarantined_in_a_few_jobs(
+    landing: Landing,
+) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 1)
+    table.send(*(b"\x00" + number.to_bytes(4, "big") + b"junk" for number in range(900_000, 900_300)))
+    fill(table, 1, 1)
+    landing.land()
+    assert ids(table) == [0, 1]
+    assert {h["reason"] for h in table.quarantined()} == {"schema-unknown"}
+    assert len(table.quarantined()) == 300
+
+
 def test_a_policy_that_takes_an_accepted_schema_later_lands_its_next_rows(landing: Landing) -> None:
     table = landing.table(fields=FIELDS, policy=replace(POLICY, add_column="park"))
     fill(table, 0, 1)

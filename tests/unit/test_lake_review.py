@@ -14,10 +14,11 @@ from typing import Any, cast
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from py4j.protocol import Py4JError
 
 from engine.cli import land as verb
 from engine.errors import RegistryRefused, TopicRefused, TopicUnreachable
-from engine.lake import book, dispatch, fold, guard, quarantine, session, table
+from engine.lake import book, dispatch, fold, guard, land, quarantine, read, session, table
 from engine.lake.book import Book, FlowState
 from engine.lake.decode import Decoder
 from engine.lake.desk import Standing
@@ -178,6 +179,32 @@ def test_a_record_has_a_type_before_any_schema_is_known_i5() -> None:
 def test_a_change_without_its_image_is_no_row_of_nulls_i5() -> None:
     said = Decoder(columns={"id": Int64()}, writers=[], nonce=b"n" * 16).reason()
     assert "WHEN op <> 't' AND i IS NULL THEN 'image-null'" in said
+
+
+@pytest.mark.parametrize(("count", "looks"), [(1, 0), (500, 1)])
+def test_i5_records_of_many_strange_schemas_in_one_batch_are_nobodys_and_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, count: int, looks: int
+) -> None:
+    brought, looked = set(range(7, 7 + count)), list[object]()
+    standing = Standing(FLOW, "a")
+    nobody = SimpleNamespace(session=None, kafka={}, schemas=SimpleNamespace(schema=lambda _: None))
+
+    def once(_: object) -> str:
+        unknown = brought - standing.foreign
+        if unknown:
+            raise Py4JError(f"ecluse!schema!0!3!{max(unknown)}!")
+        return "landed"
+
+    def schema_ids(*asked: object, known: set[int]) -> list[int]:
+        looked.append(asked)
+        return sorted(brought - known)
+
+    monkeypatch.setattr(read, "schema_ids", schema_ids)
+    attempt: Any = land._Attempt(cast("Any", nobody), standing, {0: (3, 900)}, None)
+    attempt._plan, attempt._once, attempt._after = a_batch, once, lambda _batch, result: result
+    assert attempt.run() == "landed"
+    assert standing.foreign == brought
+    assert len(looked) == looks
 
 
 def test_a_registry_that_refuses_us_does_not_make_records_nobodys_i5() -> None:
