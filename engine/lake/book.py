@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -70,6 +70,16 @@ def checkpoint_path(root: Path, group: str, lane: str) -> Path:
     return root / FOLDER / "checkpoints" / group / lane
 
 
+@contextlib.contextmanager
+def reached(path: Path, what: str = "") -> Iterator[None]:
+    """Storage as the lake's: what it refuses may pass, a full disk too."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        hint = f"see that {path.parent} can be written and has space; the landing tries again by itself"
+        raise LakeUnreachable(f"{what}{error}", where=str(path), hint=hint) from error
+
+
 # --- the ledger ------------------------------------------------------------------------------------------
 
 
@@ -84,17 +94,17 @@ class Book:
 
     def open(self) -> None:
         """Create the ledger where it is not."""
-        if not deltalake.DeltaTable.is_deltatable(str(self._path)):
-            self._path.mkdir(parents=True, exist_ok=True)
-            deltalake.DeltaTable.create(str(self._path), ledger.LEDGER, mode="ignore", configuration=_LEDGER)
+        with reached(self._path, "the ledger: "):
+            if not deltalake.DeltaTable.is_deltatable(str(self._path)):
+                self._path.mkdir(parents=True, exist_ok=True)
+                deltalake.DeltaTable.create(
+                    str(self._path), ledger.LEDGER, mode="ignore", configuration=_LEDGER
+                )
 
     def add(self, entry: Entry) -> None:
         """Book a batch; booking it again changes nothing."""
-        with self._lock:
-            try:
-                self._add(entry)
-            except (DeltaError, OSError) as error:
-                raise LakeUnreachable(f"the ledger: {error}", where=str(self._path)) from error
+        with self._lock, reached(self._path, "the ledger: "):
+            self._add(entry)
 
     def _add(self, entry: Entry) -> None:
         table = deltalake.DeltaTable(str(self._path))
@@ -155,21 +165,17 @@ class Book:
         return [range(first + 1, end) for first, end in pairs]
 
     def _read(self, only: pc.Expression, columns: list[str] | None = None) -> pa.Table:
-        try:
+        with reached(self._path, "the ledger: "):
             dataset = deltalake.DeltaTable(str(self._path)).to_pyarrow_dataset()
             return dataset.to_table(columns=columns, filter=only)
-        except (DeltaError, OSError) as error:
-            raise LakeUnreachable(f"the ledger: {error}", where=str(self._path)) from error
 
 
 def transaction_version(table: Path, app_id: str) -> int | None:
     """The newest seq that a table has landed for an application; it survives the cleaning of its log."""
     if not deltalake.DeltaTable.is_deltatable(str(table)):
         return None
-    try:
+    with reached(table):
         return deltalake.DeltaTable(str(table)).transaction_version(app_id)
-    except (DeltaError, OSError) as error:
-        raise LakeUnreachable(str(error), where=str(table)) from error
 
 
 def exists(table: Path) -> bool:
@@ -179,18 +185,14 @@ def exists(table: Path) -> bool:
 
 def properties(table: Path) -> dict[str, str]:
     """A table's properties."""
-    try:
+    with reached(table):
         return dict(deltalake.DeltaTable(str(table)).metadata().configuration)
-    except (DeltaError, OSError) as error:
-        raise LakeUnreachable(str(error), where=str(table)) from error
 
 
 def file_sizes(table: Path) -> list[int]:
     """The sizes in bytes of the files that a table consists of."""
-    try:
+    with reached(table):
         actions = deltalake.DeltaTable(str(table)).get_add_actions(flatten=True)
-    except (DeltaError, OSError) as error:
-        raise LakeUnreachable(str(error), where=str(table)) from error
     return [int(size) for size in pa.table(actions).column("size_bytes").to_pylist()]
 
 
@@ -207,14 +209,14 @@ def store_plan(root: Path, flow: FlowPlan) -> None:
 def load_plan(root: Path, hash_: str) -> FlowPlan:
     """The plan of a hash."""
     path = root / FOLDER / "plans" / f"{hash_}.json"
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    text = _text(path)
+    if text is None:
         raise HistoryLost(
             f"the plan {hash_} of a batch that must be completed is not in the lake",
             where=str(path),
             hint="put the file back from a backup of the lake, then restart the landing",
-        ) from None
+        )
+    said = json.loads(text)
     said["table"] = TableSpec(**said["table"])
     said["topic"] = TopicPlan(**said["topic"])
     said["schema"] = SchemaPolicy(**said["schema"])
@@ -256,10 +258,10 @@ def store_state(root: Path, state: FlowState) -> None:
 
 def load_state(root: Path, flow: str) -> FlowState:
     """A flow's state; NEW where nothing was written yet."""
-    try:
-        said: dict[str, Any] = json.loads(_state_path(root, flow).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    text = _text(_state_path(root, flow))
+    if text is None:
         return FlowState(flow)
+    said: dict[str, Any] = json.loads(text)
     accepted = tuple(Answer(**each) for each in said["accepted"])
     return FlowState(**(said | {"state": State(said["state"]), "accepted": accepted}))
 
@@ -278,16 +280,32 @@ def accept(root: Path, flow: str, *, by: str, at: str) -> FlowState:
     return answered
 
 
+def _text(path: Path) -> str | None:
+    """What stands in a file; None where there is none."""
+    with reached(path):
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file so that no reader ever sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
+    with reached(path), _dropped(draft):
+        path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+
+
+@contextlib.contextmanager
+def _dropped(draft: Path) -> Iterator[None]:
+    """A file that is there no longer than this."""
+    try:
+        yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             draft.unlink()

@@ -54,6 +54,7 @@ class Seat:
     doubted: bool = False  # the topic may not be the one that was read: look, whatever the offsets say
     reached: Offsets | None = None  # the last offsets that it was known to stand at
     at_gap: bool = False  # stopped with nothing left to land: what comes before the gap may still come
+    untold: bool = False  # the lake did not take its state: nobody but us knows it
 
     @property
     def busy(self) -> bool:
@@ -109,6 +110,8 @@ class Lane:
         handed = 0
         with self._lock:
             for seat in self.seats:
+                if seat.untold and not seat.busy:
+                    self._write(seat)
                 if seat.reached is not None and seat.flow.topic.name in ends:
                     lag = ranges.backlog(seat.reached, ends[seat.flow.topic.name])
                     self.meters.lag(seat.flow.name, lag)
@@ -135,10 +138,14 @@ class Lane:
         if seat.at_gap and waiting:  # the batch finds out whether they lie before the gap
             seat.state, seat.at_gap = replace(seat.state, state=State.STREAMING), False
             return False
-        if now_s - seat.looked_s < _LOOK_AGAIN_S:
+        if seat.untold or now_s - seat.looked_s < _LOOK_AGAIN_S:
             return True
         seat.looked_s = now_s
-        written = book.load_state(self.root, seat.flow.name)
+        try:
+            written = book.load_state(self.root, seat.flow.name)
+        except EcluseError as error:
+            self.log.warning("not-read", flow=seat.flow.name, code=error.code, what=error.what)
+            return True
         answered = any(answer.fits(written.code, written.where) for answer in written.accepted)
         if written.state is State.STOPPED and not answered:
             return True
@@ -306,8 +313,19 @@ class Lane:
     def _store(self, seat: Seat, state: FlowState) -> None:
         at = datetime.fromtimestamp(self.clock.wall(), UTC).isoformat(timespec="seconds")
         seat.state = replace(state, since=at)
-        book.store_state(self.root, seat.state)
         self._show_state(seat)
+        self._write(seat)
+
+    def _write(self, seat: Seat) -> None:
+        """Store a state; one that the lake does not take is tried again, and keeps no flow waiting (I9)."""
+        try:
+            book.store_state(self.root, seat.state)
+        except EcluseError as error:
+            if not seat.untold:
+                self.log.warning("not-stored", flow=seat.flow.name, code=error.code, what=error.what)
+            seat.untold = True
+        else:
+            seat.untold = False
 
     def _ended(self, seat: Seat, work: Future[None]) -> None:
         """A worker that fell over is a fault of ours: the flow stops, the others go on."""
