@@ -146,19 +146,22 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
         raise Missing(said, where=stopped.where, hint=stopped.hint)
     done: list[dict[str, Any]] = []
     with _marks(call, plan) as marks:
-        for gap in marks.gaps():
-            if (gap.capture, gap.table) == its and not gap.accepted:  # names repeat between sources
-                first = f"{gap.era}.{gap.major}"
-                _say(who, gap.code, gap.text, f"first position at stake: {first}")
-                marks.accept(gap, who)
-                done.append({"flow": flow, "code": gap.code, "first": first, "accepted_by": who})
-    if waits:
-        _say(who, stopped.code, stopped.what, f"at {stopped.where}")
-        book.accept(root, flow, by=who, at=at)
-        done.append({
-            "flow": flow, "code": stopped.code, "what": stopped.what, "where": stopped.where,
-            "accepted_by": who, "accepted_at": at,
-        })  # fmt: skip
+        # names repeat between sources
+        gaps = [gap for gap in marks.gaps() if (gap.capture, gap.table) == its and not gap.accepted]
+        for gap in gaps:
+            first = f"{gap.era}.{gap.major}"
+            _say(who, gap.code, gap.text, f"first position at stake: {first}")
+            done.append({"flow": flow, "code": gap.code, "first": first, "accepted_by": who})
+        if waits:
+            _say(who, stopped.code, stopped.what, f"at {stopped.where}")
+            # first: a landing that runs goes on by itself when the gaps are accepted, and waits for none
+            book.accept(root, stopped, by=who, at=at)
+            done.append({
+                "flow": flow, "code": stopped.code, "what": stopped.what, "where": stopped.where,
+                "accepted_by": who, "accepted_at": at,
+            })  # fmt: skip
+        for gap in gaps:
+            marks.accept(gap, who)
     if not done:
         raise Missing(f"flow {flow} waits for nobody", where=flow, hint=f"ecluse status {flow}")
     return done

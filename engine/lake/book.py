@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
 from engine import ledger
-from engine.errors import HistoryLost, LakeUnreachable
+from engine.errors import HistoryLost, LakeUnreachable, Missing
 from engine.lake.answer import Answer
 from engine.ledger import Entry
 from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan, as_json
@@ -266,15 +266,19 @@ def load_state(root: Path, flow: str) -> FlowState:
     return FlowState(**(said | {"state": State(said["state"]), "accepted": accepted}))
 
 
-def load_states(root: Path) -> dict[str, FlowState]:
-    """The state of every flow that ever ran in this lake."""
-    folder = root / FOLDER / "flows"
-    return {path.stem: load_state(root, path.stem) for path in sorted(folder.glob("*.json"))}
+def accept(root: Path, shown: FlowState, *, by: str, at: str) -> FlowState:
+    """Record a person's answer to the stop that was shown: the landing goes on behind what is lost.
 
-
-def accept(root: Path, flow: str, *, by: str, at: str) -> FlowState:
-    """Record a person's answer to the stop that stands there: the landing goes on behind what is lost."""
-    state = load_state(root, flow)
+    Raises Missing where the flow does not stand at that stop any more.
+    """
+    state = load_state(root, shown.flow)
+    if (state.state, state.code, state.where) != (shown.state, shown.code, shown.where):
+        now = f"{state.state.value} {state.code}: {state.what}" if state.code else state.state.value
+        raise Missing(
+            f"flow {shown.flow} does not stand at {shown.code} any more: it is {now}",
+            where=state.where,
+            hint=f"ecluse status {shown.flow}",
+        )
     answered = replace(state, accepted=(*state.accepted, Answer(state.code, state.where, by, at)))
     store_state(root, answered)
     return answered

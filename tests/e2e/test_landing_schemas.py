@@ -58,7 +58,7 @@ def test_i4_rows_of_an_accepted_schema_wait_in_quarantine_and_the_flow_goes_on(
     assert code(landing, table) == SchemaBlocked.code
     assert f"ecluse resolve {table.flow.name} --accept-gap" in table.state().hint
     assert ids(table) == [0, 1]
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     die_once(landing, "landing.after-table")
     landing.land()
     assert ids(table) == [0, 1, 3]
@@ -101,7 +101,7 @@ def test_a_policy_that_takes_an_accepted_schema_later_lands_its_next_rows(landin
     fill(table, 1, 1, city="Lyon")
     assert code(landing, table) == SchemaBlocked.code
     assert "schema.add_column: evolve" in table.state().hint
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     landing.land()
     table.flow = replace(table.flow, schema=POLICY)
     fill(table, 2, 1, city="Arles")

@@ -61,7 +61,7 @@ def test_a_topic_made_again_stops_its_flow_and_no_other(landing: Landing) -> Non
     assert code(landing, table) == TopicReplaced.code
     assert ids(table) == [0, 1, 2]
     assert ids(other) == [0, 1, 2, 3]
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     landing.land()
     assert ids(table) == list(range(8))
 
@@ -89,7 +89,7 @@ def test_i2_a_topic_made_again_in_the_middle_of_a_batch_loses_and_doubles_nothin
     fill(table, 2, 2)
     again_when(landing, table, "landing.before-batch", 10, 5)
     assert code(landing, table) == TopicReplaced.code
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     landing.land()
     assert set(ids(table)) - {2, 3} == {0, 1, 10, 11, 12, 13, 14}
     assert len(ids(table)) == len(set(ids(table)))
@@ -120,7 +120,7 @@ def test_a_batch_whose_records_are_gone_before_it_was_counted_is_booked_by_an_an
     landing.at = forget
     assert code(landing, table) == OffsetsGone.code
     assert "offsets [2, 4), which batch 2 has landed" in table.state().what
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     fill(table, 5, 1)
     landing.land()
     assert ids(table) == [0, 1, 2, 3, 4, 5]
@@ -138,11 +138,11 @@ def test_retention_that_ran_past_us_stops_with_the_exact_range(landing: Landing)
         done.result(30)
     assert code(landing, table) == OffsetsGone.code
     assert "offsets [3, 5)" in table.state().what
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     for done in admin.delete_records([TopicPartition(table.topic, 0, 6)]).values():
         done.result(30)
     assert code(landing, table) == OffsetsGone.code  # the answer was for less
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     landing.land()
     assert ids(table) == [0, 1, 2, 6]
     (reason,) = table.entries()[-1].reasons
@@ -186,7 +186,7 @@ def test_an_accepted_stub_is_quarantined_and_the_flow_goes_on(landing: Landing) 
     table.send(table.maker.value("c", stub={"bytes": 99, "sha256": "x"}))
     fill(table, 1, 1)
     assert code(landing, table) == RowTooLarge.code
-    book.accept(landing.lake, table.flow.name, by="anna", at="now")
+    book.accept(landing.lake, table.state(), by="anna", at="now")
     landing.land()
     assert ids(table) == [0, 1]
     assert [h["reason"] for h in table.quarantined()] == ["row-too-large"]
@@ -266,9 +266,9 @@ def test_live_a_deleted_topic_stops_one_flow_and_a_stop_is_answered_while_it_run
         wait_until(lambda: len(other.entries()) > 1, "the other flow")
         landing.create(table.topic)
         fill(table, 1, 1)
-        book.accept(landing.lake, table.flow.name, by="anna", at="now")
+        book.accept(landing.lake, table.state(), by="anna", at="now")
         wait_until(lambda: "now id" in table.state().where, "the stop that names the new topic")
-        book.accept(landing.lake, table.flow.name, by="anna", at="now")
+        book.accept(landing.lake, table.state(), by="anna", at="now")
         wait_until(lambda: ids(table) == [0, 1], "the flow goes on")
 
 

@@ -78,6 +78,27 @@ def test_an_answer_is_for_the_stop_that_was_shown(tmp_path: Path, code: str) -> 
     assert kept.fits(code, "offsets [3, 5)")
 
 
+@pytest.mark.parametrize(
+    "since",
+    [
+        book.FlowState("parcel", State.STREAMING),
+        book.FlowState("parcel", State.STOPPED, "landing.offsets-gone", "gone", "offsets [3, 9)"),
+        book.FlowState("parcel", State.PARKED, "lake.unreachable", "no answer"),
+    ],
+)
+def test_what_the_landing_has_found_since_it_was_shown_is_not_answered(
+    gaps: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: book.FlowState
+) -> None:
+    stop = book.FlowState("parcel", State.STOPPED, "landing.offsets-gone", "gone", "offsets [3, 5)")
+    book.store_state(tmp_path, stop)
+    monkeypatch.setattr(resolve, "_say", lambda *_: book.store_state(tmp_path, since))
+    with pytest.raises(Missing, match=r"does not stand at landing\.offsets-gone") as refused:
+        accept_parcel()
+    assert refused.value.hint == "ecluse status parcel"
+    assert book.load_state(tmp_path, "parcel") == since
+    assert not any(gap.accepted for gap in gaps.gaps())
+
+
 Accept = Callable[[], dict[str, Any]]
 
 

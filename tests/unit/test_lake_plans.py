@@ -146,8 +146,8 @@ def test_a_state_is_readable_by_anybody_and_an_answer_is_recorded(tmp_path: Path
         "shop.parcel", code="landing.offsets-gone", where="[3, 5)", first_unapplied={"0": 3}
     )
     book.store_state(tmp_path, state)
-    book.accept(tmp_path, "shop.parcel", by="anna", at="2026-01-01T00:00:00")
-    found = book.load_states(tmp_path)["shop.parcel"]
+    book.accept(tmp_path, state, by="anna", at="2026-01-01T00:00:00")
+    found = book.load_state(tmp_path, "shop.parcel")
     assert found.accepted == (Answer("landing.offsets-gone", "[3, 5)", "anna", "2026-01-01T00:00:00"),)
 
 
