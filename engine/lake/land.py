@@ -4,7 +4,7 @@ The order is what makes it exact. The table's commit comes first and carries ran
 of the same range follows when bad records were seen; the ledger's entry comes last and says that the batch
 is whole. A commit without its entry is completed before anything else.  # I2 I7
 
-Rule: a batch that must not pass a record lands what lies before it, then raises what stops the flow.
+Rule: a batch that must not pass a record lands what lies before it, then tells what stops the flow.
 """
 
 from __future__ import annotations
@@ -66,24 +66,23 @@ def stand(desk: Desk, flow: FlowPlan, answers: Sequence[Answer] = ()) -> Standin
     return standing
 
 
-def land(desk: Desk, standing: Standing, ends: Offsets, answers: Sequence[Answer] = ()) -> Entry | None:
-    """Land the next batch of a flow, at most up to ``ends``; None when there is nothing.
+def land(
+    desk: Desk, standing: Standing, ends: Offsets, answers: Sequence[Answer] = ()
+) -> tuple[Entry | None, EcluseError | None]:
+    """Land the next batch of a flow, at most up to ``ends``: its entry, and the stop that it came to.
 
-    ``answers`` are what a person has accepted. Raises what stops or parks the flow, after everything before
-    it has landed.
+    Each is None where there is none. ``answers`` are what a person has accepted. Raises what stops or parks
+    the flow before anything of the batch has landed.
     """
     guard.check(desk, standing, answers)
     span = ranges.plan(standing.offsets, ends, standing.flow.rows_per_commit)
     if not span:
-        return None
+        return None, None
     resolve.prepare(desk, standing, span)
     gap = desk.gaps().get(standing.flow.name)
     attempt = _Attempt(desk, standing, span, gap, answers)
     desk.at("landing.before-batch")
-    entry = attempt.run()
-    if attempt.stop is not None:
-        raise attempt.stop
-    return entry
+    return attempt.run(), attempt.stop
 
 
 def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:

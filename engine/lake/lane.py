@@ -212,16 +212,21 @@ class Lane:
         if seat.standing is None:
             seat.standing = land.stand(desk, seat.flow, seat.state.accepted)
         standing = seat.standing
-        entry = land.land(desk, standing, ends, seat.state.accepted)
+        entry, stop = land.land(desk, standing, ends, seat.state.accepted)
         seat.doubted, seat.reached = False, dict(standing.offsets)
-        if entry is None:
-            if seat.state.code:  # what stopped it is gone, and nothing waits; an answer waits for its batch
-                self._landed(seat, seat.state.accepted)
-            return
-        self._count(entry)
-        self._landed(seat)
+        if entry is not None:
+            self._count(entry)
+        if stop is None and (entry is not None or seat.state.code):
+            # no entry: what stopped it is gone, and nothing waits; an answer waits for its batch
+            self._landed(seat, seat.state.accepted if entry is None else ())
+        if entry is not None:
+            self._tidy(standing, entry)
+        if stop is not None:
+            raise stop
+
+    def _tidy(self, standing: Standing, entry: Entry) -> None:
         if maintain.due(standing):
-            remove = self._remove_now(seat.flow.sink.table)
+            remove = self._remove_now(entry.table)
             maintain.compact(self._maintenance(), self.root, standing, remove=remove)
         if entry.quarantined:
             self._tidy_quarantine()

@@ -18,7 +18,7 @@ from deltalake import write_deltalake
 from prometheus_client import CollectorRegistry
 
 from engine.errors import EcluseError, GapAhead, LakeUnreachable, OffsetsGone, SchemaBlocked
-from engine.lake import batch, book, commits, guard, halt, quarantine, resolve
+from engine.lake import batch, book, commits, guard, halt, land, quarantine, resolve
 from engine.lake.answer import Answer
 from engine.lake.decode import Decoder
 from engine.lake.desk import Gap, Standing
@@ -311,6 +311,29 @@ def test_a_landing_tells_what_it_does_to_its_log_and_in_its_numbers(lane: Handed
     assert number("lag_offsets") == 2
     assert number("failures_total", code=LakeUnreachable.code) == 1
     assert [number("state", state=s) for s in ("new", "parked")] == [0, 1]
+
+
+def test_rows_that_land_before_a_stop_are_told_and_counted_before_it(
+    lane: Handed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seat, stop = lane.seats[0], GapAhead("a gap", where="here")
+    before = batch.entry(
+        a_batch(), batch.Seen(read=2, bad=0), version=1, landed=2, quarantined=0, now_us=8_000_000
+    )
+
+    def landed_up_to_it(_: Any, standing: Standing, *__: Any) -> Any:
+        standing.offsets = {0: 7}
+        return before, stop
+
+    monkeypatch.setattr(land, "land", landed_up_to_it)
+    monkeypatch.setattr(lane, "_own_desk", lambda: None)
+    Lane._work(lane, seat, {0: 9})
+    log: Any = lane.log
+    assert log.facts("landed")[0]["read"] == 2
+    assert lane.numbers.get_sample_value("ecluse_landing_batches_total", {"flow": FLOW.name}) == 1
+    assert seat.reached == {0: 7}
+    told = book.load_state(lane.root, FLOW.name)
+    assert (told.state, told.code, told.first_unapplied) == (State.STOPPED, GapAhead.code, {"0": 7})
 
 
 # --- two groups, and what Spark cannot cast
