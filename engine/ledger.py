@@ -71,7 +71,8 @@ def balance(entry: Entry) -> None:
         raise LedgerDisagrees(
             f"read {entry.read} records, but found {said}",
             where=f"{entry.flow} seq {entry.seq}, {place(entry)}",
-            hint=f"compare the range with {entry.table} version {entry.table_version}, then restart",
+            hint=f"compare the range with {entry.table} version {entry.table_version}; "
+            "a restart counts again, and stops here while they differ",
         )
 
 

@@ -246,7 +246,8 @@ def check_deleted(batch: Batch, seen: Seen, commit: Commit) -> None:
         raise LedgerDisagrees(
             f"the batch had {seen.leaving} rows to delete, and its commit has deleted {deleted}",
             where=f"{batch.flow.name} seq {batch.seq}",
-            hint=f"compare {batch.flow.sink.table} with its version {commit.version - 1}, then restart",
+            hint=f"compare {batch.flow.sink.table} version {commit.version} with the one before and with the "
+            "offsets in its commit; a restart counts again, and stops here while they differ",
         )
 
 

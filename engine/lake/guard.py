@@ -29,7 +29,7 @@ def check(desk: Desk, standing: Standing, answers: Sequence[Answer]) -> None:
     if found is None and not standing.topic_id:
         raise TopicUnreachable("the topic does not exist yet", where=flow.topic.name)
     if found is None:
-        raise _replaced(standing, "gone", "is gone")
+        raise _went(standing)
     bounds = _bounds(desk, flow)
     if standing.topic_id and found != standing.topic_id:
         _take(standing, answers, _another(standing, found))
@@ -56,7 +56,7 @@ def readable(desk: Desk, standing: Standing, commit: Commit, answers: Sequence[A
     flow = standing.flow
     found, since = _id(desk, flow), f", and batch {commit.seq}, which has landed, is not counted"
     if found is None:
-        raise _replaced(standing, "gone", f"is gone{since}")
+        raise _went(standing, since)
     if found != standing.topic_id:
         # a record of the new topic may have been read as one of the old: the table is asked (``landed``)
         _take(standing, answers, _another(standing, found, since))
@@ -131,9 +131,22 @@ def _shorter(standing: Standing, partition: int) -> TopicReplaced:
 
 def _replaced(standing: Standing, place: str, what: str) -> TopicReplaced:
     """``place`` says which topic took its place: an answer is for that one."""
+    name = standing.flow.name
+    hint = f"ecluse resolve {name} --accept-gap reads the new topic from its beginning"
+    return _lost(standing, place, what, hint)
+
+
+def _went(standing: Standing, since: str = "") -> TopicReplaced:
+    """Nothing took its place: there is nothing to read that an answer could be for."""
+    capture = standing.flow.connection
+    hint = f"ecluse run capture {capture} makes the topic again; the flow then asks about the new one"
+    return _lost(standing, "gone", f"is gone{since}", hint)
+
+
+def _lost(standing: Standing, place: str, what: str, hint: str) -> TopicReplaced:
     flow = standing.flow
     return TopicReplaced(
         f"the topic {flow.topic.name} (id {standing.topic_id}) {what}",
         where=f"{flow.name}, {flow.topic.name} id {standing.topic_id}, {place}",
-        hint=f"ecluse resolve {flow.name} --accept-gap reads the new topic from its beginning",
+        hint=hint,
     )

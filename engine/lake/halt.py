@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 
 from engine.errors import EcluseError, LakeUnreachable, LandingFenced
 
@@ -81,7 +81,8 @@ def run(work: Callable[[], T], *, where: str) -> T | Halt:
         halt = parse(text)
         if halt is not None:
             return halt
-        raise translate(text, where=where) from error
+        lasting = isinstance(error, AnalysisException)
+        raise translate(text, where=where, hint=_LASTING if lasting else _PASSING) from error
 
 
 def sure(work: Callable[[], T], *, where: str) -> T:
@@ -106,7 +107,11 @@ _CAUSE: Final = "cause: "
 _FENCES: Final = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
 
 
-def translate(text: str, *, where: str) -> EcluseError:
+_PASSING: Final = "the landing tries again by itself"
+_LASTING: Final = f"{_PASSING}; if this stays, DESCRIBE HISTORY tells who has changed the table: undo that"
+
+
+def translate(text: str, *, where: str, hint: str = _PASSING) -> EcluseError:
     """The error of ours that a message of Spark stands for."""
     if any(sign in text for sign in _FENCES):
         return LandingFenced(
@@ -116,6 +121,4 @@ def translate(text: str, *, where: str) -> EcluseError:
         )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if line.startswith(_CAUSE)), lines[0] if lines else text)
-    return LakeUnreachable(
-        said.removeprefix(_CAUSE)[:400], where=where, hint="the landing tries again by itself"
-    )
+    return LakeUnreachable(said.removeprefix(_CAUSE)[:400], where=where, hint=hint)

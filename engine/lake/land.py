@@ -254,7 +254,7 @@ class _Attempt:
                 if accepted is not None:
                     resolve.set_aside(standing, found.detail, accepted)
             case Kind.STUB:
-                hint = f"ecluse resolve {flow.name} --accept-gap leaves this row out; or raise row_bytes_max"
+                hint = f"ecluse resolve {flow.name} --accept-gap leaves this row out"
                 large = RowTooLarge("a row above the size limit", where=where, hint=hint)
                 accepted = self._accepted(found, large)
                 if accepted is not None:

@@ -104,7 +104,8 @@ def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
         raise LedgerDisagrees(
             f"the batch saw {expected} bad records and its quarantine holds {rows}",
             where=where,
-            hint="compare the quarantine with the batch's range, then restart the landing",
+            hint=f"compare {path} where app_id = '{batch.app_id}' and seq = {batch.seq} with offsets "
+            f"{dict(batch.span)}; a restart counts again, and stops here while they differ",
         )
     return rows
 

@@ -52,14 +52,14 @@ def _from_commit(desk: Desk, standing: Standing, seq: int) -> tuple[Standing, Co
         raise HistoryLost(
             f"the table's snapshot says seq {seq}, its newest commit of ours says {commit.seq}",
             where=str(path),
-            hint="restore the table's _delta_log",
+            hint=f"put {path / '_delta_log'} back from a backup of the lake, then restart the landing",
         )
     entry = desk.book.entry(standing.app_id, seq)
     if commit is None and entry is None:
         raise HistoryLost(
             f"the commit of seq {seq} was cleaned away and the ledger does not have it",
             where=str(path),
-            hint=f"restore {book.ledger_path(desk.root)}, or replay the flow into a new table",
+            hint=f"put {book.ledger_path(desk.root)} back from a backup, then restart the landing",
         )
     standing.seq = seq
     if commit is not None:

@@ -48,6 +48,15 @@ REFUSALS: Final = frozenset(
 )
 """What a person must mend; everything else may pass."""
 
+_DENIED: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+    }
+)
+OPTIONS: Final = "check the Kafka options and credentials of the project, then start the worker again"
+
 _COMING: Final = frozenset(
     {
         KafkaError.LEADER_NOT_AVAILABLE,
@@ -313,8 +322,17 @@ def _records(consumer: Any, stop: int) -> Iterator[Stored]:
                 return
 
 
+def way_out(code: int) -> str:
+    """What a person does about a refusal."""
+    if code in _DENIED:
+        return "grant our user the operation (kafka-acls.sh --add), then start the worker again"
+    if code in (KafkaError._AUTHENTICATION, KafkaError._SSL):  # noqa: SLF001
+        return OPTIONS
+    return "kafka-configs.sh --describe --entity-type topics shows what the broker allows: mend that"
+
+
 def translated(error: KafkaError, where: str) -> EcluseError:
     """A Kafka error as one of ours."""
     if error.code() in REFUSALS:
-        return TopicRefused(error.str(), where=where, hint="ecluse status")
+        return TopicRefused(error.str(), where=where, hint=way_out(error.code()))
     return TopicUnreachable(error.str(), where=where, hint="ecluse status")

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from engine.errors import EcluseError, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
-from engine.topic.admin import REFUSALS, SLACK_BYTES, Admin, quiet
+from engine.topic.admin import OPTIONS, REFUSALS, SLACK_BYTES, Admin, quiet, way_out
 from engine.topic.door import Sent, Stored, Waiting, silent
 
 _SLICE_S: Final = 0.25
@@ -109,9 +109,9 @@ class KafkaTopic:
             # a fatal error is raised, not called back; a callback that runs meanwhile makes it its cause
             told = error if isinstance(error, KafkaException) else error.__cause__
             text = told.args[0].str() if isinstance(told, KafkaException) else str(told)
-            refused = any(KafkaError(code).str() in text for code in _REFUSALS)
-            kind = TopicRefused if refused else TopicUnreachable
-            raise self._fail(kind(text, where=_place(text) or self._servers)) from error
+            code = next((code for code in _REFUSALS if KafkaError(code).str() in text), None)
+            kind, hint = _told(code)
+            raise self._fail(kind(text, where=_place(text) or self._servers, hint=hint)) from error
         self._raise_failure()
         return answer
 
@@ -151,7 +151,7 @@ class KafkaTopic:
         try:
             self._producer = Producer(options)
         except (KafkaException, ValueError) as error:
-            raise TopicRefused(f"the Kafka options are not accepted: {error}") from error
+            raise TopicRefused(f"the Kafka options are not accepted: {error}", hint=OPTIONS) from error
         return self._producer
 
     def _watch(self, since: float, left: int) -> tuple[float, int]:
@@ -183,13 +183,21 @@ class KafkaTopic:
 
     def _on_failure(self, error: KafkaError, message: Any) -> None:
         where = f"{message.topic()}/{message.partition()}"
-        kind = TopicRefused if error.code() in _REFUSALS else TopicUnreachable
-        self._fail(kind(f"a record was not accepted: {error.str()}{self._trouble}", where=where))
+        kind, hint = _told(error.code())
+        self._fail(kind(f"a record was not accepted: {error.str()}{self._trouble}", where=where, hint=hint))
 
     def _on_trouble(self, error: KafkaError) -> None:
         self._trouble = f" ({error.str()})"
         if error.code() in _REFUSALS:
-            self._fail(TopicRefused(error.str(), where=self._servers))
+            self._fail(TopicRefused(error.str(), where=self._servers, hint=way_out(error.code())))
+
+
+def _told(code: int | None) -> tuple[type[EcluseError], str]:
+    """What a client's error is here, and what to do about it."""
+    return (TopicRefused, way_out(code)) if code is not None and code in _REFUSALS else _PASSING
+
+
+_PASSING: Final[tuple[type[EcluseError], str]] = (TopicUnreachable, "ecluse status")
 
 
 def _place(text: str) -> str:
@@ -208,5 +216,6 @@ def _only_full(records: Sequence[Any], name: str, partition: int) -> None:
         error = record.pop("_error", None)
         if error is None or error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
             text = error.str() if error else "the client took a later record before it"
-            kind = TopicUnreachable if error is None or error.code() in _GONE else TopicRefused
-            raise kind(f"a record was not taken: {text}", where=f"{name}/{partition}")
+            refused = error is not None and error.code() not in _GONE
+            kind, hint = (TopicRefused, way_out(error.code())) if refused else _PASSING
+            raise kind(f"a record was not taken: {text}", where=f"{name}/{partition}", hint=hint)
