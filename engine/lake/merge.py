@@ -87,12 +87,13 @@ class Scd1:
         groups = keyed.groupBy(*(f"k{n}" for n in range(len(self.fold.keys))))
         return groups.agg(*(F.expr(text) for text in self.fold.aggregates())).selectExpr(*self.fold.source())
 
-    def judged(self, source: DataFrame) -> DataFrame:
+    def judged(self, source: DataFrame, got: Mapping[str, Any]) -> DataFrame:
         """The folded rows with their verdict: apply, late, unset."""
+        limits = bounds(self.fold.keys, self.fold.target.columns, got)
         on = " AND ".join(f"t.k{n} = s.k{n}" for n in range(len(self.fold.keys)))
-        joined = source.alias("s").join(self._target().alias("t"), F.expr(on), "left")
+        joined = source.alias("s").join(self._target(limits).alias("t"), F.expr(on), "left")
         gone = "cast(NULL AS " + table.POSITION + ")"
-        tombstones = self._remembered()
+        tombstones = self._remembered(limits)
         if tombstones is not None:
             on = " AND ".join(f"d.k{n} = s.k{n}" for n in range(len(self.fold.keys)))
             joined = joined.join(tombstones.alias("d"), F.expr(on), "left")
@@ -116,10 +117,10 @@ class Scd1:
         rows = reader.load(str(self.path)).alias("t").where(f"true{limits}")
         return rows.selectExpr(*keys, "_position AS at", f"{dead} AS dead")
 
-    def _remembered(self) -> DataFrame | None:
+    def _remembered(self, limits: str = "") -> DataFrame | None:
         if not book.exists(self.tombstones):
             return None
-        frame = self.session.read.format("delta").load(str(self.tombstones))
+        frame = self.session.read.format("delta").load(str(self.tombstones)).alias("t").where(f"true{limits}")
         frame = frame.where(f"_landed_at <> timestamp_micros({self.batch.landed_at_us}L)")
         keys = [F.expr(f"{name(k)} AS k{n}") for n, k in enumerate(self.fold.keys)]
         groups = frame.where(f"{name(self.fold.keys[0])} IS NOT NULL").groupBy(*keys)
@@ -260,7 +261,7 @@ def run(work: Scd1, *, write: bool) -> Merged:
     chosen = source
     verdicts = {"apply": (got["groups"], got["changes"])}
     if records["again"] or got["unset"] or work.batch.floors_in_batch:
-        judged = work.judged(source).localCheckpoint()
+        judged = work.judged(source, got).localCheckpoint()
         verdicts = work.verdicts(judged)
         chosen = judged.where("verdict = 'apply'")
     remembered = _remember(work, chosen, got, write=write)
