@@ -139,4 +139,4 @@ class _Gaps:
                 self._marks = Marks(self.topic, self.plan.name, iso_now)
             gaps = self._marks.gaps()
         first = first_gaps(gaps, self.plan.flows)
-        return {flow: Gap(gap.era, gap.major, gap.code, gap.text) for flow, gap in first.items()}
+        return {flow: Gap(gap.era, gap.major, gap.text) for flow, gap in first.items()}

@@ -50,7 +50,6 @@ class Gap:
 
     era: int
     major: int
-    code: str
     text: str
 
 

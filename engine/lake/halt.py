@@ -4,7 +4,8 @@ A batch is planned on what the driver knows; a record that shows otherwise (a sc
 a newer writer) makes the job raise before its commit, with the record's coordinates in the message. The
 driver answers and runs the range, or a shorter one, again. So the ordinary batch pays nothing for them.
 
-Rule: every call into Spark goes through ``run``; nothing above sees a foreign exception.
+Rule: a call into Spark goes through ``run`` where it may meet a record, and else through ``sure``; nothing
+above sees a foreign exception.
 """
 
 from __future__ import annotations

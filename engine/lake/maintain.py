@@ -4,8 +4,9 @@ A flow that lands every few seconds makes thousands of small files in a day, and
 Files above the bound are left alone, so that a table is not rewritten as a whole again and again. A rewritten
 file stays as long as the table's own retention says; Delta cleans the log after the same time.
 
-Rule: under the same lock as the table's writer, in a session of its own: a command of a worker's session
-would carry that session's metadata into its commit. The quarantine has many writers, and one who tidies it.
+Rule: in the seat of the table's writer, which one thread has at a time, and in a session of its own: a
+command of a worker's session would carry that session's metadata into its commit. The quarantine has many
+writers, and one who tidies it.
 """
 
 from __future__ import annotations

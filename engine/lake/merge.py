@@ -234,7 +234,7 @@ class Scd1:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a batch came to; ``judged`` is there when some rows have to be quarantined after it."""
+    """What a batch came to; ``unset`` is there when some rows have to be quarantined after it."""
 
     seen: Seen
     unset: DataFrame | None

@@ -317,7 +317,7 @@ def _records(consumer: Any, stop: int) -> Iterator[Stored]:
                 raise KafkaException(error)
             if message.offset() >= stop:
                 return
-            yield Stored(message.offset(), message.timestamp()[1], message.key(), message.value())
+            yield Stored(message.offset(), message.key(), message.value())
             if message.offset() == stop - 1:
                 return
 

@@ -34,7 +34,6 @@ class Stored:
     """One record of a partition as it lies in the log."""
 
     offset: int
-    timestamp_ms: int
     key: bytes | None
     value: bytes | None
 

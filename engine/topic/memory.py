@@ -6,7 +6,7 @@ Rule: what is sent lies in nobody's hands until ``flush``, as a crash would have
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.envelope import Record
@@ -24,9 +24,8 @@ class _Log:
 
 @dataclass
 class MemoryTopic:
-    """Topics as lists; ``clock_ms`` stamps the records."""
+    """Topics as lists."""
 
-    clock_ms: Callable[[], int] = lambda: 0
     _logs: dict[str, _Log] = field(default_factory=dict)
     _sent: list[tuple[str, int, Record | Ended]] = field(default_factory=list)
 
@@ -62,7 +61,7 @@ class MemoryTopic:
                     where=f"{name}/{partition}",
                 )
             records = log.partitions[partition]
-            records.append(Stored(len(records), self.clock_ms(), record["key"], record["value"]))
+            records.append(Stored(len(records), record["key"], record["value"]))
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
         """The ids of the topics that exist."""

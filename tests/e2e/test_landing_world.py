@@ -155,7 +155,7 @@ def test_a_gap_that_the_capture_found_stops_at_the_first_position_in_doubt(landi
     table = landing.table(fields=FIELDS)
     fill(table, 0, 2)
     fill(table, 2, 2)
-    landing.gaps[table.flow.name] = Gap(1, 24, "source.gap-suspected", "the table was rewritten")
+    landing.gaps[table.flow.name] = Gap(1, 24, "the table was rewritten")
     assert code(landing, table) == GapAhead.code
     assert ids(table) == [0, 1]
     assert table.state().first_unapplied == {"0": 2}
@@ -169,7 +169,7 @@ def test_live_a_gap_stops_a_flow_that_no_row_will_ever_come_for(landing: Landing
     fill(table, 0, 2)
     with landing.live():
         wait_until(table.entries, "the first batch")
-        landing.gaps[table.flow.name] = Gap(1, 32, "source.gap-suspected", "the table left the publication")
+        landing.gaps[table.flow.name] = Gap(1, 32, "the table left the publication")
         wait_until(lambda: table.state().code == GapAhead.code, "the stop")
         fill(table, 2, 1)  # sent before the gap was found, seen after it
         wait_until(lambda: ids(table) == [0, 1, 2], "what comes before the gap")

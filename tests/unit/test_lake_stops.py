@@ -32,7 +32,7 @@ from engine.supervise import Clock, Policy
 from tests.support.memory import Told
 from tests.unit.test_lake_plans import FLOW, a_batch, landed, write_log
 
-GAP = Gap(1, 24, "source.gap-suspected", "the table left the publication")
+GAP = Gap(1, 24, "the table left the publication")
 ENDS = {FLOW.topic.name: {0: 5}}
 
 

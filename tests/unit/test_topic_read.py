@@ -24,9 +24,6 @@ class Message:
     def offset(self) -> int:
         return self.at
 
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 0
-
     def key(self) -> bytes:
         return b"k"
 
