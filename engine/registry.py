@@ -3,18 +3,21 @@
 Rule: inside one subject every schema can read what the one before it wrote (BACKWARD), set per subject
 because a registry's own default may be none. A schema that a subject refuses opens the next epoch under the
 next subject, so that a schema never holds the source; the landing decides what to do about it. What was
-answered once is remembered: ids never change their meaning. This client speaks the three calls of the
-Confluent-compatible API that are needed, each bounded in time and never repeated here.
+answered once is remembered: ids never change their meaning. That nobody has an id sends rows aside, so it is
+believed only in the registry's own words, said twice: a 404 may be anybody's. This client speaks the three
+calls of the Confluent-compatible API that are needed, each bounded in time; who waits longer does so above.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from engine.errors import RegistryRefused, RegistryUnreachable
@@ -24,6 +27,14 @@ COMPATIBILITY: Final = "BACKWARD"
 _EPOCHS_MAX: Final = 100
 _CONFLICT, _NOT_FOUND, _SERVER = 409, 404, 500
 _TIMEOUT, _BUSY = 408, 429
+_NO_SUCH_SCHEMA: Final = 40403  # the registry's own code for an id that nobody has
+_FOLLOWS_S: Final = 1.0  # a registry of several hears of a new id from its leader, a moment late
+_REFUSED: Final = (401, 403)
+_CHECK_ADDRESS: Final = "check registry.url in ecluse.yaml, its path too, and what stands before the registry"
+_CHECK_RIGHTS: Final = (
+    "let this machine read schemas by id, register them and set a subject's compatibility there;\n"
+    "or check registry.url in ecluse.yaml"
+)
 
 Part = Literal["key", "value"]
 
@@ -54,9 +65,11 @@ class HttpRegistry:
 
     url: str
     timeout_s: float = 10.0
+    pause: Callable[[float], None] = time.sleep
     _known: dict[tuple[str, str, str], Registered] = field(default_factory=dict)
     _texts: dict[int, str] = field(default_factory=dict)
     _prepared: set[str] = field(default_factory=set)
+    _nobodys: set[int] = field(default_factory=set)  # asked for twice already
 
     def register(self, topic: str, part: Part, schema: dict[str, Any]) -> Registered:
         """The id of a schema in the first epoch that takes it."""
@@ -69,13 +82,23 @@ class HttpRegistry:
         return known
 
     def schema(self, schema_id: int) -> str | None:
-        """The schema that an id stands for; None when the registry answers that no schema has it."""
+        """The schema that an id stands for; None when the registry answers twice that no schema has it."""
         if schema_id not in self._texts:
-            status, answer = self._call("GET", f"/schemas/ids/{schema_id}")
-            if status == _NOT_FOUND:
+            text = self._asked(schema_id)
+            if text is None and schema_id not in self._nobodys:
+                self.pause(_FOLLOWS_S)
+                text = self._asked(schema_id)
+            if text is None:
+                self._nobodys.add(schema_id)
                 return None
-            self._texts[schema_id] = str(_answered(status, answer, self._where)["schema"])
+            self._texts[schema_id] = text
         return self._texts[schema_id]
+
+    def _asked(self, schema_id: int) -> str | None:
+        status, answer = self._call("GET", f"/schemas/ids/{schema_id}")
+        if status == _NOT_FOUND and answer.code == _NO_SUCH_SCHEMA:
+            return None
+        return str(_answered(status, answer, self._where)["schema"])
 
     def _registered(self, topic: str, part: Part, text: str) -> Registered:
         for epoch in range(1, _EPOCHS_MAX + 1):
@@ -115,34 +138,42 @@ class HttpRegistry:
                 return int(response.status), json.load(response)
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, _message(error)
+                return error.code, _said(error)
         except (OSError, ValueError, HTTPException) as error:
             # an answer that breaks off is no OSError; its text may repeat the address, secrets included
             reason = (
                 type(error).__name__ if isinstance(error, HTTPException) else getattr(error, "reason", error)
             )
             raise RegistryUnreachable(
-                f"the schema registry does not answer: {reason}", where=self._where, hint="ecluse status"
+                f"the schema registry does not answer: {reason}", where=self._where, hint=_CHECK_ADDRESS
             ) from error
 
 
-def _message(error: urllib.error.HTTPError) -> str:
+class _Said(NamedTuple):
+    """A refusal: the registry's own code, None where the words are somebody else's."""
+
+    code: int | None
+    text: str
+
+
+def _said(error: urllib.error.HTTPError) -> _Said:
     try:
         body = error.read()
     except (OSError, HTTPException):
-        return "an answer that breaks off"
+        return _Said(None, "an answer that breaks off")
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode(errors="replace")
+        told = json.loads(body)
+        return _Said(told.get("error_code"), str(told["message"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _Said(None, body[:200].decode(errors="replace"))
 
 
 def _answered(status: int, answer: Any, where: str) -> Any:
     """The answer of a call that went well."""
     if status < 300:  # noqa: PLR2004
         return answer
-    if status >= _SERVER or status in (_TIMEOUT, _BUSY):
-        raise RegistryUnreachable(f"the schema registry answers {status}: {answer}", where=where)
-    raise RegistryRefused(
-        f"the schema registry answers {status}: {answer}", where=where, hint="ecluse status"
-    )
+    what = f"the schema registry answers {status}: {answer.text}"
+    if status >= _SERVER or status in (_TIMEOUT, _BUSY, _NOT_FOUND):
+        # none of our calls names what a registry could miss: a 404 comes from what stands before it
+        raise RegistryUnreachable(what, where=where, hint=_CHECK_ADDRESS)
+    raise RegistryRefused(what, where=where, hint=_CHECK_RIGHTS if status in _REFUSED else _CHECK_ADDRESS)

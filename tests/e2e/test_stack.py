@@ -20,7 +20,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from engine.embedded import child, ports, record
 from engine.embedded.stack import Stack, cache_folder
-from engine.errors import StackFailed
+from engine.errors import RegistryUnreachable, StackFailed
+from engine.registry import HttpRegistry
 from tests.support.services import Database, Role, Services
 from tests.support.waits import wait_until
 
@@ -123,6 +124,12 @@ def test_schema_ids_survive_a_registry_killed_right_after_its_answer(services: S
     for number, identity in given.items():
         kept = ask(f"{services.registry}/schemas/ids/{identity}")["schema"]
         assert json.loads(kept) == json.loads(schema(f"r{number}_{prefix}"))
+
+
+def test_an_id_that_nobody_has_is_told_from_an_address_that_is_nobodys(services: Services) -> None:
+    assert HttpRegistry(services.registry, pause=lambda _: None).schema(2_000_000_000) is None
+    with pytest.raises(RegistryUnreachable, match="404"):
+        HttpRegistry(services.registry + "/elsewhere", pause=lambda _: None).schema(1)
 
 
 def test_an_incompatible_schema_is_refused(services: Services, prefix: str) -> None:

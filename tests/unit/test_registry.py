@@ -44,7 +44,7 @@ def server() -> Iterator[str]:
     Server.answers.clear()
     Server.calls.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as http:
-        thread = threading.Thread(target=http.serve_forever)
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{http.server_port}"
         http.shutdown()
@@ -96,8 +96,10 @@ def test_a_registry_in_trouble_may_recover(server: str, status: int) -> None:
 @pytest.mark.parametrize("status", [401, 403, 422])
 def test_a_registry_that_says_no_is_for_a_person(server: str, status: int) -> None:
     Server.answers[versions("t-value")] = (status, {"message": "no such right"})
-    with pytest.raises(RegistryRefused, match="no such right"):
+    with pytest.raises(RegistryRefused, match="no such right") as caught:
         HttpRegistry(server).register("t", "value", SCHEMA)
+    assert "registry.url" in caught.value.hint
+    assert ("let this machine" in caught.value.hint) is (status != 422)
 
 
 def test_an_answer_that_is_not_json_is_trouble(server: str) -> None:
@@ -106,12 +108,54 @@ def test_an_answer_that_is_not_json_is_trouble(server: str) -> None:
         HttpRegistry(server).register("t", "value", SCHEMA)
 
 
+NOBODYS = (404, {"error_code": 40403, "message": "Schema 9 not found."})
+ID_9 = ("GET", "/schemas/ids/9")
+
+
 def test_an_id_that_nobody_has_is_an_answer_and_not_remembered(server: str) -> None:
-    Server.answers["GET", "/schemas/ids/9"] = (404, {"message": "not found"})
-    registry = HttpRegistry(server)
-    assert registry.schema(9) is None
-    del Server.answers["GET", "/schemas/ids/9"]
+    Server.answers[ID_9] = NOBODYS
+    paused: list[float] = []
+    registry = HttpRegistry(server, pause=paused.append)
+    assert [registry.schema(9), registry.schema(9)] == [None, None]
+    assert len(paused) == 1, "the pause is for a registry that may not have heard of a new id"
+    del Server.answers[ID_9]
     assert registry.schema(9) is not None
+
+
+def test_an_id_that_a_follower_has_not_heard_of_is_asked_for_again(server: str) -> None:
+    Server.answers[ID_9] = NOBODYS
+    registry = HttpRegistry(server, pause=lambda _: Server.answers.clear())
+    assert json.loads(registry.schema(9) or "") == SCHEMA
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"default backend - 404",
+        b"",
+        b"[]",
+        {"error_code": 404, "message": "HTTP 404 Not Found"},
+        {"error_code": 40401, "message": "Subject not found."},
+        {"message": "not found"},
+    ],
+)
+def test_a_404_that_is_not_the_registrys_own_answer_makes_no_row_foreign(server: str, body: Any) -> None:
+    Server.answers[ID_9] = (404, body)
+    with pytest.raises(RegistryUnreachable, match="404"):
+        HttpRegistry(server, pause=lambda _: None).schema(9)
+
+
+def test_a_404_between_two_answers_makes_no_row_foreign(server: str) -> None:
+    Server.answers[ID_9] = NOBODYS
+    registry = HttpRegistry(server, pause=lambda _: Server.answers.update({ID_9: (404, b"default backend")}))
+    with pytest.raises(RegistryUnreachable):
+        registry.schema(9)
+
+
+def test_a_404_to_a_schema_that_is_registered_is_waited_out(server: str) -> None:
+    Server.answers[versions("t-value")] = (404, b"default backend - 404")
+    with pytest.raises(RegistryUnreachable, match="404"):
+        HttpRegistry(server).register("t", "value", SCHEMA)
 
 
 def test_a_registry_that_hangs_is_given_up_in_time() -> None:
