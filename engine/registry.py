@@ -10,6 +10,7 @@ calls of the Confluent-compatible API that are needed, each bounded in time; who
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import time
 import urllib.error
@@ -134,7 +135,7 @@ class HttpRegistry:
             headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as response:  # noqa: S310
+            with way(self.url).open(request, timeout=self.timeout_s) as response:
                 return int(response.status), json.load(response)
         except urllib.error.HTTPError as error:
             with error:
@@ -147,6 +148,25 @@ class HttpRegistry:
             raise RegistryUnreachable(
                 f"the schema registry does not answer: {reason}", where=self._where, hint=_CHECK_ADDRESS
             ) from error
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether a URL's host is the loopback, which no proxy can reach for us.
+
+    >>> on_this_machine("http://127.0.0.1:8081/apis"), on_this_machine("http://registry:8081")
+    (True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def way(url: str) -> urllib.request.OpenerDirector:
+    """How a URL is reached: directly on this machine, elsewhere as the environment's proxies say."""
+    handlers = [urllib.request.ProxyHandler({})] if on_this_machine(url) else []
+    return urllib.request.build_opener(*handlers)
 
 
 class _Said(NamedTuple):

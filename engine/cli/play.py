@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import psycopg
 
@@ -28,6 +27,7 @@ from engine.cli.stage import Stage
 from engine.cli.traffic import Traffic
 from engine.errors import Exit, StackFailed
 from engine.plan import FlowPlan
+from engine.registry import way
 from engine.state import State
 from engine.watch import quarantine
 from engine.watch.observe import Look
@@ -282,8 +282,9 @@ class Play:
         """How many schemas the registry knows of a topic's records."""
         found = places.find(self.project.call, self.project.plan)
         subject = quote(names.subject(flow.topic.name, "value", 1), safe="")
+        url = f"{found.registry}/subjects/{subject}/versions"
         try:
-            with urlopen(f"{found.registry}/subjects/{subject}/versions", timeout=_ANSWER_S) as answer:  # noqa: S310
+            with way(url).open(url, timeout=_ANSWER_S) as answer:
                 return len(json.load(answer))
         except (OSError, ValueError):
             return 0

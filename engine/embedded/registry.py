@@ -19,6 +19,7 @@ from engine.embedded.jars import Folder
 from engine.embedded.java import Java
 from engine.embedded.ports import LOOPBACK
 from engine.errors import StackFailed
+from engine.registry import way
 
 _JVM: Final = ("-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _ANSWER_S: Final = 5.0
@@ -68,9 +69,8 @@ def _asked(url: str, body: dict[str, str] | None = None) -> Any | None:
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
     )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
     try:
-        with direct.open(request, timeout=_ANSWER_S) as answer:
+        with way(url).open(request, timeout=_ANSWER_S) as answer:
             return json.loads(answer.read()) if answer.status == HTTPStatus.OK else None
     except (OSError, ValueError, urllib.error.HTTPError):
         return None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from engine.errors import RegistryRefused, RegistryUnreachable
-from engine.registry import HttpRegistry, Registered
+from engine.registry import HttpRegistry, Registered, on_this_machine
 
 SCHEMA: dict[str, Any] = {"type": "record", "name": "Row", "fields": [], "ecluse": {"table": "pièce"}}
 
@@ -156,6 +156,32 @@ def test_a_404_to_a_schema_that_is_registered_is_waited_out(server: str) -> None
     Server.answers[versions("t-value")] = (404, b"default backend - 404")
     with pytest.raises(RegistryUnreachable, match="404"):
         HttpRegistry(server).register("t", "value", SCHEMA)
+
+
+def test_a_registry_on_this_machine_is_reached_past_a_proxy(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert HttpRegistry(server).register("t", "value", SCHEMA) == Registered(1, 7)
+    with pytest.raises(RegistryUnreachable):
+        HttpRegistry("http://registry.invalid:8081").schema(1)
+
+
+@pytest.mark.parametrize(
+    ("url", "direct"),
+    [
+        ("http://127.0.0.1:8081", True),
+        ("http://127.8.8.8", True),
+        ("http://[::1]:8081", True),
+        ("http://localhost:8081", True),
+        ("http://registry:8081", False),
+        ("http://10.0.0.1", False),
+    ],
+)
+def test_only_a_registry_on_this_machine_goes_past_a_proxy(url: str, direct: bool) -> None:  # noqa: FBT001
+    assert on_this_machine(url) is direct
 
 
 def test_a_registry_that_hangs_is_given_up_in_time() -> None:
