@@ -231,6 +231,10 @@ class Missing(EcluseError, code="cli.missing", act=Act.AUTHOR):
     """A name on the command line is not in the project."""
 
 
+class Unusable(EcluseError, code="cli.unusable", act=Act.AUTHOR):
+    """A value on the command line or in the environment cannot be used."""
+
+
 class Unmet(EcluseError, code="cli.unmet", act=Act.OPERATOR, exit_code=Exit.UNMET):
     """A verdict or a check did not hold."""
 

@@ -11,6 +11,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
+from engine.errors import Unusable
+
 # the capture
 CAPTURE_ROWS: Final = "ecluse_capture_rows_total"
 CAPTURE_BYTES: Final = "ecluse_capture_bytes_total"
@@ -119,4 +121,11 @@ class LandingMeters:
 
 def serve(port: int, registry: CollectorRegistry, *, host: str = LOOPBACK) -> None:
     """Show the registry at ``/metrics`` until the process ends."""
-    start_http_server(port, addr=host, registry=registry)
+    try:
+        start_http_server(port, addr=host, registry=registry)
+    except (OSError, OverflowError) as error:
+        raise Unusable(
+            f"metrics cannot be shown: {error}",
+            where=f"{host}:{port}",
+            hint=f"ss -ltnp 'sport = :{port}' shows who listens there; or give another --metrics-port",
+        ) from error

@@ -32,6 +32,10 @@ def load() -> dict[str, AnyConnector]:
                 hint="pip install --upgrade ecluse",
             ) from error
         if not isinstance(connector, Connector) or connector.name != entry.name or entry.name in found:
-            raise PluginBroken(f"connector {entry.name} is not one connector of that name", where=entry.value)
+            raise PluginBroken(
+                f"connector {entry.name} is not one connector of that name",
+                where=entry.value,
+                hint=f"pip uninstall {entry.dist.name if entry.dist else entry.value.partition('.')[0]}",
+            )
         found[entry.name] = connector
     return found

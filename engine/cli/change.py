@@ -11,7 +11,7 @@ import typer
 from engine import template
 from engine.cli import compose, show
 from engine.cli.compose import Call
-from engine.errors import Exit, Missing
+from engine.errors import Exit, Missing, Unusable
 from engine.plan import Resolved, as_json, resolve
 from engine.template import editor
 from engine.template.files import SHIPPED
@@ -122,5 +122,13 @@ def template_schema(
     if out is None:
         show.data(schema)
         return
-    out.write_text(json.dumps(schema, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    try:
+        out.write_text(json.dumps(schema, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        absent = not out.parent.is_dir()
+        raise Unusable(
+            f"the schema cannot be written: {error.strerror}",
+            where=str(out),
+            hint=f"mkdir -p {out.parent}" if absent else "give --out a file that you may write",
+        ) from error
     show.note(f"wrote {out}; first line of a file: # yaml-language-server: $schema={out}")

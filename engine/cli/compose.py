@@ -59,7 +59,13 @@ def configure(call: Call, capture: plan.CapturePlan) -> Any:
         return model.model_validate_json(json.dumps(values))
     except ValidationError:
         # the plan was valid, so a secret's value is not; it is not shown (I8)
-        raise SecretMissing("the value of a secret does not fit", where=capture.name) from None
+        given = (capture.config.get(name) for name in sorted(secret_fields(model)))
+        told = ", ".join(str(reference) for reference in given if reference is not None)
+        raise SecretMissing(
+            f"a secret's value does not fit: {told}",
+            where=capture.name,
+            hint=f"look at its file in {call.folder / SECRETS} or its variable: is it empty?",
+        ) from None
 
 
 def kafka_options(call: Call, kafka: plan.KafkaPlan) -> dict[str, str]:

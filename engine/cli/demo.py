@@ -7,6 +7,7 @@ the lake, waiting keys set apart.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from engine.cli.download import Meter, announce
 from engine.cli.running import Running, owner
 from engine.embedded import record
 from engine.embedded.stack import cache_folder
-from engine.errors import Exit, StackFailed
+from engine.errors import Exit, StackFailed, Unusable
 
 
 def demo(context: typer.Context) -> None:
@@ -28,11 +29,11 @@ def demo(context: typer.Context) -> None:
     DEMO_SECONDS=n: seconds of traffic (0: until Ctrl-C); KEEP=1: the services go on afterwards.
     """
     outer: Call = context.obj
+    seconds = _seconds(outer.environment.get("DEMO_SECONDS", ""))
     folder = Path(".ecluse", "demo")
     _fresh(folder)
     call = Call(folder, outer.environment)
     keep = outer.environment.get("KEEP", "") not in ("", "0")
-    seconds = float(outer.environment.get("DEMO_SECONDS", "") or play.SECONDS)
     with start.ended_by_signal(), Meter() as meter:
         project = Running(call, meter, keep=keep)
         cache = cache_folder(call.environment)
@@ -47,6 +48,19 @@ def demo(context: typer.Context) -> None:
     curtain.farewell(str(folder), places.lake_root(call, project.plan), keep=keep)
     if not holds:
         raise typer.Exit(Exit.UNMET)
+
+
+def _seconds(text: str) -> float:
+    """Seconds of traffic; 0 has no end."""
+    try:
+        seconds = float(text or play.SECONDS)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise Unusable(
+            f'"{text}" is no number of seconds', where="DEMO_SECONDS", hint="DEMO_SECONDS=45 ecluse demo"
+        )
+    return seconds
 
 
 def _fresh(folder: Path) -> None:

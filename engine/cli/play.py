@@ -327,7 +327,7 @@ class Play:
         ) as program:
             out, trouble = program.communicate(timeout=_PROGRAM_S)
         if program.returncode not in (Exit.OK, Exit.UNMET):
-            raise StackFailed(f"{module} ended: {trouble.strip()[-400:]}", where=module)
+            raise StackFailed(f"{module} ended: {trouble.strip()[-400:]}", where=module, hint="ecluse demo")
         return out
 
     def _verdict(self, dsn: str) -> bool:

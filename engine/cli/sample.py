@@ -66,7 +66,11 @@ def _prepare(call: Call, connection: str, config: Any) -> Sample:
         with psycopg.connect(**admin, dbname=config.database) as db:
             _fill(db, call.folder / SCRIPT, config, app_password)
     except psycopg.Error as error:
-        raise StackFailed(f"the sample database could not be made: {error}", where=connection) from error
+        raise StackFailed(
+            f"the sample database could not be made: {error}",
+            where=connection,
+            hint=f"mend {call.folder / SCRIPT}, then: ecluse -p {call.folder} up",
+        ) from error
     app = conninfo.make_conninfo("", **at, dbname=config.database, user=APP, password=app_password)
     return Sample(connection, app, conninfo.make_conninfo("", **admin, dbname=config.database))
 

@@ -95,7 +95,9 @@ def spawn(service: Service, starter: ThreadPoolExecutor | None) -> Identity:
     pid = starter.submit(_spawn, words, service.log).result() if starter else _spawn(words, service.log)
     child = identity(pid)
     if child is None:
-        raise StackFailed(f"{service.name} ended at once: {tail(service.log)}", where=str(service.log))
+        raise StackFailed(
+            f"{service.name} ended at once: {tail(service.log)}", where=str(service.log), hint=_mend(service)
+        )
     return child
 
 
@@ -115,7 +117,9 @@ def wait_ready(service: Service, child: Identity, within_s: float) -> None:
     while not service.answers():
         if not child.alive:
             raise StackFailed(
-                f"{service.name} ended while it started: {tail(service.log)}", where=str(service.log)
+                f"{service.name} ended while it started: {tail(service.log)}",
+                where=str(service.log),
+                hint=_mend(service),
             )
         if time.monotonic() > deadline:
             raise StackFailed(
@@ -124,6 +128,10 @@ def wait_ready(service: Service, child: Identity, within_s: float) -> None:
                 hint="is the machine busy or out of memory? otherwise: ecluse down --delete",
             )
         time.sleep(_POLL_S)
+
+
+def _mend(service: Service) -> str:
+    return f"less {service.log}; to begin anew, without the data of the stack: ecluse down --delete"
 
 
 def stop(child: Identity, how: signal.Signals, within_s: float) -> None:

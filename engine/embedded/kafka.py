@@ -122,5 +122,7 @@ def _format(jvm: tuple[str, ...], properties: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     if done.returncode != 0:
         raise StackFailed(
-            f"Kafka's storage could not be made: {done.stderr.strip()[-600:]}", where=str(properties)
+            f"Kafka's storage could not be made: {done.stderr.strip()[-600:]}",
+            where=str(properties),
+            hint=f"may you write to {properties.parent}, and has its disk room? (df -h {properties.parent})",
         )

@@ -23,6 +23,7 @@ from engine.registry import way
 
 _JVM: Final = ("-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _ANSWER_S: Final = 5.0
+_LOG: Final = "registry.log"
 
 
 def address(port: int) -> str:
@@ -49,16 +50,16 @@ def service(folder: Path, app: Folder, java: Java, port: int) -> Service:
         name="registry",
         port=port,
         words=(*words, "-jar", str(app.path / "quarkus-run.jar")),
-        log=folder / "registry.log",
+        log=folder / _LOG,
         prepare=lambda: (folder / "data").mkdir(parents=True, exist_ok=True),
         answers=lambda: _asked(f"{address(port)}/subjects") is not None,
-        settle=lambda: _set_compatibility(address(port)),
+        settle=lambda: _set_compatibility(address(port), folder / _LOG),
     )
 
 
-def _set_compatibility(url: str) -> None:
+def _set_compatibility(url: str, log: Path) -> None:
     if _asked(f"{url}/config", {"compatibility": "BACKWARD"}) is None:
-        raise StackFailed("the registry does not take its compatibility level", where=url)
+        raise StackFailed("the registry does not take its compatibility level", where=url, hint=f"less {log}")
 
 
 def _asked(url: str, body: dict[str, str] | None = None) -> Any | None:

@@ -150,7 +150,7 @@ class Stack:
     def _entry(self, name: str) -> Entry:
         entries = {**record.read(self._state), **self._owned}
         if name not in entries:
-            raise StackFailed(f"{name} does not run in this stack", where=str(self._state))
+            raise StackFailed(f"{name} does not run in this stack", where=str(self._state), hint="ecluse up")
         return entries[name]
 
     def _described(

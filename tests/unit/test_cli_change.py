@@ -140,6 +140,15 @@ def test_the_schema_goes_to_stdout_or_into_a_file(tmp_path: Path, capsys: Out) -
     assert json.loads((tmp_path / "ecluse.json").read_text(encoding="utf-8")) == printed
 
 
+def test_a_schema_that_cannot_be_written_is_no_fault_of_ours(tmp_path: Path, capsys: Out) -> None:
+    assert ecluse("template", "schema", "--out", tmp_path / "absent" / "ecluse.json") == Exit.AUTHOR
+    assert f"mkdir -p {tmp_path / 'absent'}" in capsys.readouterr().err
+    assert ecluse("template", "schema", "--out", tmp_path) == Exit.AUTHOR
+    told = capsys.readouterr().err
+    assert told.startswith("cli.unusable: the schema cannot be written: Is a directory")
+    assert f"at   {tmp_path}" in told
+
+
 def test_a_wrong_word_ends_with_two(capsys: Out) -> None:
     assert ecluse("lnit") == Exit.AUTHOR
     assert "lnit" in capsys.readouterr().err

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from engine import plugins
 from engine.cli import compose
@@ -56,6 +58,34 @@ def test_a_secret_without_a_value_says_where_to_write_it(tmp_path: Path) -> None
 
     assert "ECLUSE_SECRET_SHOP_PASSWORD" in explain(refused.value)
     assert "secrets/shop_password" in explain(refused.value)
+
+
+def test_a_secret_that_does_not_fit_is_named_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I8
+    class Strict(BaseModel):
+        model_config = ConfigDict(extra="ignore")
+        password: SecretStr = Field(min_length=100)
+
+    here = call(tmp_path)
+    secret(tmp_path, "shop_password", CANARY)
+    capture = compose.build(here).captures[0]
+    monkeypatch.setattr(compose, "models", lambda: {"postgres": Strict})
+    with pytest.raises(SecretMissing) as refused:
+        compose.configure(here, capture)
+
+    assert "${secret.shop_password}" in refused.value.what
+    assert str(tmp_path / "secrets") in refused.value.hint
+    assert CANARY not in explain(refused.value)
+
+
+def test_two_connectors_of_one_name_are_told_with_what_to_remove(monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = [*entry_points(group=plugins.GROUP)] * 2
+    monkeypatch.setattr(plugins, "entry_points", lambda **_: twice)
+    with pytest.raises(plugins.PluginBroken) as refused:
+        plugins.load()
+
+    assert refused.value.hint == "pip uninstall ecluse"
 
 
 def test_a_literal_that_looks_like_a_reference_stays_a_literal(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import examples.demo
-from engine.cli import screen
+from engine.cli import demo, screen
 from engine.cli.main import main
 from engine.state import State
 from engine.watch.lag import Health, Lag
@@ -33,6 +33,21 @@ def test_init_asks_nothing_and_writes_a_project_without_mistakes(
     secret = folder / "secrets" / "shop_password"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert secret.read_text().strip() not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf"])
+def test_a_length_of_the_demo_that_is_no_number_is_told_before_anything_is_touched(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def touched(_: Path) -> None:
+        raise AssertionError("the demo began")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "_fresh", touched)
+    assert main(["demo"], environment={"DEMO_SECONDS": text}) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f'cli.unusable: "{text}" is no number of seconds')
+    assert "at   DEMO_SECONDS" in told
 
 
 def test_init_leaves_a_folder_alone_that_holds_something(tmp_path: Path) -> None:

@@ -91,6 +91,32 @@ def test_an_import_against_the_direction_breaks_its_contract(contract: str, tmp_
     assert f"{contract} BROKEN" in lint_imports(tmp_path)
 
 
+ADVISED = (
+    "engine/*.py",
+    "engine/cli/*.py",
+    "engine/embedded/*.py",
+    "engine/template/*.py",
+    "engine/watch/*.py",
+)
+
+
+@pytest.mark.parametrize("rooms", ADVISED)
+def test_an_error_that_a_person_must_act_on_says_what_to_do(rooms: str) -> None:
+    theirs = {
+        declared.__name__
+        for declared in errors.CODES.values()
+        if declared.act in (errors.Act.OPERATOR, errors.Act.AUTHOR)
+    }
+    silent = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in sorted(ROOT.glob(rooms))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in theirs
+        if not any(word.arg in ("hint", None) for word in call.keywords)
+    ]
+    assert silent == []
+
+
 # Who catches which of our errors, and decides something by it: docs/adr/0016.
 CATCHES = {
     "engine.supervise": {"EcluseError"},
