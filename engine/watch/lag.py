@@ -34,13 +34,15 @@ class SourceReading:
     """A capture, seen from its source and from its newest mark; None: not known.
 
     ``state`` is the slot's state in the source's words; ``committed_us`` the commit time that the newest
-    mark covers; ``behind_bytes`` the log between the source's end and the mark.
+    mark covers; ``behind_bytes`` the log between the source's end and the mark; ``at_us`` when it was looked
+    at, by the source's own clock, which wrote the commit times as well.
     """
 
     state: str
     committed_us: int | None = None
     behind_bytes: int | None = None
     retained_bytes: int | None = None
+    at_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ def source_lag_s(source: SourceReading | None, now_us: int) -> float | None:
         return None
     if source.behind_bytes <= (NOISE_BYTES if source.state == READ else 0):
         return 0.0
-    return None if source.committed_us is None else max(0.0, (now_us - source.committed_us) / 1e6)
+    # two clocks that disagree would be lag, or hide it
+    at_us = now_us if source.at_us is None else source.at_us
+    return None if source.committed_us is None else max(0.0, (at_us - source.committed_us) / 1e6)
 
 
 def kafka_lag_s(topic: TopicReading | None, records: int | None, now_us: int) -> float | None:

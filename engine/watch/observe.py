@@ -171,6 +171,7 @@ def _sources(
             committed_us=(mark.committed_us or None) if mark else None,
             behind_bytes=max(0, measure.end - mark.major) if known else None,  # type: ignore[operator, union-attr]
             retained_bytes=measure.retained_bytes,
+            at_us=measure.at_us,
         )
     return found
 

@@ -57,6 +57,21 @@ def test_a_project_whose_parts_all_answer_is_known_in_every_number(plan: Project
     assert {flow.lag.kafka_records for flow in found.flows} == {0}
 
 
+@pytest.mark.parametrize("skew_s", [-40, 40])
+def test_two_clocks_that_disagree_are_no_lag(plan: ProjectPlan, tmp_path: Path, skew_s: int) -> None:
+    at_us = NOW + skew_s * 1_000_000
+
+    def measure(_: str) -> Measure:
+        return Measure("active", end=1_050_000, at_us=at_us)
+
+    def marks() -> Mapping[str, MarkReading]:
+        return {"shop": MarkReading(1_000_000, at_us - 400_000)}
+
+    found = observe.look(plan, doors(tmp_path, measure=measure, marks=marks), now_us=NOW)
+    assert {flow.lag.source_s for flow in found.flows} == {0.4}
+    assert {flow.health for flow in found.flows} == {Health.OK}
+
+
 def test_an_open_gap_is_shown_with_what_it_waits_for_i5(plan: ProjectPlan, tmp_path: Path) -> None:
     name = plan.flows[0].name
     gap = OpenGap("source.gap-suspected", "the table left the publication", "1.150", f"ecluse resolve {name}")
