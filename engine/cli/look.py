@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable
-from typing import Annotated, Final
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console, Group
@@ -61,9 +61,8 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
         show.line(text)
     for one in flows:
         if one.written and one.written.code:
-            show.line(f"{one.flow}: {one.written.code}: {one.written.what}")
-            show.line(f"  at   {one.written.where}")
-            show.line(f"  next {one.written.hint}")
+            for text in screen.trouble(one.flow, one.written):
+                show.line(text)
         if one.gap and not (one.written and one.written.code == GapAhead.code):
             show.line(f"{one.flow}: {one.gap.code}: {one.gap.text}")
             show.line(f"  at   from position {one.gap.first} on")
@@ -83,7 +82,7 @@ def lag(
         return
     look, flows = _look(context.obj, flow)
     if as_json:
-        show.data({"at_us": look.at_us, "flows": [f.as_dict() for f in flows], "silent": dict(look.silent)})
+        show.data(_as_dict(look, flows))
         return
     show.table(screen.LAG_COLUMNS, screen.lag_rows(flows))
     _tell(context.obj, look, flows)
@@ -189,12 +188,16 @@ def _watch_lines(take: Callable[[Look | None], Look], flow: str | None, *, as_js
     while True:
         look = take(look)
         if as_json:
-            show.data({"at_us": look.at_us, "flows": [f.as_dict() for f in _only(look, flow).flows]})
+            show.record(_as_dict(look, _only(look, flow).flows))
         else:
             for text in screen.lines(_only(look, flow)):
                 show.line(text)
         sys.stdout.flush()
         time.sleep(LINES_S)
+
+
+def _as_dict(look: Look, flows: Sequence[FlowLook]) -> dict[str, Any]:
+    return {"at_us": look.at_us, "flows": [f.as_dict() for f in flows], "silent": dict(look.silent)}
 
 
 def _only(look: Look, flow: str | None) -> Look:

@@ -16,6 +16,7 @@ from rich.text import Text
 from engine.state import State
 from engine.watch.captures import CaptureLook
 from engine.watch.lag import Health
+from engine.watch.lake import Written
 from engine.watch.observe import FlowLook, Look
 
 UNKNOWN: Final = "?"
@@ -187,6 +188,18 @@ def stops(captures: Sequence[CaptureLook]) -> Iterator[str]:
         if c.stop.accepted_by:
             yield f"  accepted by {c.stop.accepted_by}, {c.stop.accepted_at}"
         yield from (f"  next {line}" for line in c.next.splitlines())
+
+
+def trouble(flow: str, written: Written) -> Iterator[str]:
+    """What a flow waits for, from which offsets on nothing has landed, and what to type."""
+    yield f"{flow}: {written.code}: {written.what}"
+    yield f"  at   {written.where}"
+    if written.first_unapplied:
+        first = ", ".join(f"{p}: {offset}" for p, offset in sorted(written.first_unapplied.items()))
+        yield f"  from offset by partition {first}"
+    if written.attempts:
+        yield f"  tried {written.attempts} ×, since {written.since}"
+    yield from (f"  next {line}" for line in written.hint.splitlines())
 
 
 def lag_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:

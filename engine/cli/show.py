@@ -1,8 +1,8 @@
 """What the command writes: data to stdout, progress to stderr.
 
 Rule: on a terminal a table has rules and colours, in a pipe it is plain aligned text, with ``--json`` it
-is one JSON document. Text from outside loses its control characters before it reaches a terminal. This
-room computes nothing.
+is one JSON document, or one a line where it goes on. Text from outside loses its control characters before it
+reaches a terminal. This room computes nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ def note(text: str) -> None:
 def data(value: Any) -> None:
     """One JSON document: what ``--json`` prints."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def record(value: Any) -> None:
+    """One JSON document on one line, where more follow."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

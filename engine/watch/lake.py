@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +38,8 @@ class Written:
     where: str = ""
     hint: str = ""
     since: str = ""
+    first_unapplied: Mapping[int, int] = field(default_factory=dict)  # the next offset, by partition
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,13 @@ def states(root: str, flows: Iterable[FlowPlan]) -> dict[str, Written]:
         if path.is_file():
             text = json.loads(path.read_text(encoding="utf-8"))
             known = {name: str(text.get(name) or "") for name in ("code", "what", "where", "hint", "since")}
-            found[flow.name] = Written(State(text["state"]), **known)
+            first = {int(p): int(offset) for p, offset in (text.get("first_unapplied") or {}).items()}
+            found[flow.name] = Written(
+                State(text["state"]),
+                first_unapplied=first,
+                attempts=int(text.get("attempts") or 0),
+                **known,
+            )
     return found
 
 

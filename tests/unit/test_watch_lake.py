@@ -124,10 +124,12 @@ def test_only_the_last_batches_are_read_one_by_one(tmp_path: Path) -> None:
 def test_a_stop_is_read_with_its_code_and_the_way_out(tmp_path: Path) -> None:
     folder = tmp_path / "_ecluse" / "flows"
     folder.mkdir(parents=True)
-    written = {"state": "stopped", "code": "landing.gap-ahead", "what": "a gap", "hint": "ecluse resolve"}
+    written = {"state": "stopped", "code": "landing.gap-ahead", "what": "a gap", "hint": "ecluse resolve",
+               "first_unapplied": {"0": 5}, "attempts": 2}  # fmt: skip
     (folder / "shop.parcels.json").write_text(json.dumps(written))
     found = lake.states(str(tmp_path), [FLOW])["shop.parcels"]
     assert (found.state, found.code, found.hint) == (State.STOPPED, "landing.gap-ahead", "ecluse resolve")
+    assert (found.first_unapplied, found.attempts) == ({0: 5}, 2)
 
 
 def reject(root: Path, **given: object) -> None:
