@@ -68,6 +68,10 @@ class _Kafka:
         self.topic()
         return self._marks.stops() if self._marks else {}
 
+    def accepted(self) -> Sequence[Stop]:
+        self.topic()
+        return self._marks.accepted_stops() if self._marks else ()
+
     def marks(self) -> Mapping[str, MarkReading]:
         self.topic()
         found = self._marks.all() if self._marks else {}
@@ -98,6 +102,7 @@ def doors(call: Call, plan: ProjectPlan) -> Callable[[], Doors]:
             marks=kafka.marks,
             gaps=kafka.gaps,
             stops=kafka.stops,
+            accepted=kafka.accepted,
             kafka=options,
             lake=places.lake_root(call, plan),
         )

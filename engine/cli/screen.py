@@ -180,6 +180,9 @@ def capture_rows(captures: Sequence[CaptureLook]) -> list[tuple[str, ...]]:
 def stops(captures: Sequence[CaptureLook]) -> Iterator[str]:
     """What stopped each capture, from where on something may be missing, and what to type."""
     for c in captures:
+        for taken in c.accepted or () if c.stop is None else ():
+            first = taken.first or taken.where
+            yield f"{c.capture}: {taken.code} accepted by {taken.accepted_by}, {taken.accepted_at}: {first}"
         if c.stop is None:
             continue
         yield f"{c.capture}: {c.stop.code}: {c.stop.what}"

@@ -6,7 +6,7 @@ gone. Unknown is a state of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -30,7 +30,10 @@ class CaptureState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CaptureLook:
-    """One capture at one moment; ``position`` is its mark's major, ``next`` the command to type."""
+    """One capture at one moment; ``position`` is its mark's major, ``next`` the command to type.
+
+    ``accepted`` are the stops that a person took on, whatever has come since; None: not known.
+    """
 
     capture: str
     state: CaptureState
@@ -38,6 +41,7 @@ class CaptureLook:
     position: int | None
     stop: Stop | None
     next: str
+    accepted: tuple[Stop, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The look as ``--json`` prints it: the stop's fields beside the others, null without one."""
@@ -45,18 +49,24 @@ class CaptureLook:
         return {
             **told, "capture": self.capture, "state": self.state.value, "source_state": self.source_state,
             "position": self.position, "next": self.next,
+            "accepted": None if self.accepted is None else [asdict(stop) for stop in self.accepted],
         }  # fmt: skip
 
 
 def look(
-    capture: str, source_state: str, position: int | None, stops: Mapping[str, Stop] | None
+    capture: str,
+    source_state: str,
+    position: int | None,
+    stops: Mapping[str, Stop] | None,
+    accepted: Sequence[Stop] | None,
 ) -> CaptureLook:
-    """A capture; ``stops`` is None where the marks topic does not answer."""
+    """A capture; ``stops`` and ``accepted`` are None where the marks topic does not answer."""
     stop = (stops or {}).get(capture)
     state = _state(source_state, position, stop)
     if stops is None and state is not CaptureState.RUNNING:
         state = CaptureState.UNKNOWN
-    return CaptureLook(capture, state, source_state, position, stop, _next(capture, state, stop))
+    its = None if accepted is None else tuple(taken for taken in accepted if taken.capture == capture)
+    return CaptureLook(capture, state, source_state, position, stop, _next(capture, state, stop), its)
 
 
 def _state(source_state: str, position: int | None, stop: Stop | None) -> CaptureState:

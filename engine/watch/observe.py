@@ -51,8 +51,8 @@ class OpenGap:
 class Doors:
     """How each part is asked; every callable may raise an EcluseError.
 
-    ``measure`` takes a capture's name; ``bounds``, ``marks``, ``gaps`` (by flow) and ``stops`` (by capture)
-    ask Kafka, ``kafka`` holds its options.
+    ``measure`` takes a capture's name; ``bounds``, ``marks``, ``gaps`` (by flow), ``stops`` (by capture) and
+    ``accepted`` (the stops that a person took on, for good) ask Kafka, ``kafka`` holds its options.
     """
 
     measure: Callable[[str], Measure]
@@ -60,6 +60,7 @@ class Doors:
     marks: Callable[[], Mapping[str, MarkReading]]
     gaps: Callable[[], Mapping[str, OpenGap]]
     stops: Callable[[], Mapping[str, Stop]]
+    accepted: Callable[[], Sequence[Stop]]
     kafka: Mapping[str, str]
     lake: str
 
@@ -109,6 +110,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
     marks = {} if "kafka" in silent else _ask("marks", silent, doors.marks) or {}
     gaps = {} if "kafka" in silent else _ask("gaps", silent, doors.gaps) or {}
     stops = None if "kafka" in silent else _ask("stops", silent, doors.stops)
+    accepted = None if "kafka" in silent else _ask("stops", silent, doors.accepted)
     sources = _sources(plan, doors, marks, silent)
     landings = _ask("lake", silent, lambda: lake.landings(doors.lake, plan.flows))
     written = _ask("lake", silent, lambda: lake.states(doors.lake, plan.flows)) or {}
@@ -132,7 +134,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
         )
         for flow in plan.flows
     )
-    return Look(now_us, flows, silent, _captures(plan, sources, marks, stops))
+    return Look(now_us, flows, silent, _captures(plan, sources, marks, stops, accepted))
 
 
 def _captures(
@@ -140,10 +142,11 @@ def _captures(
     sources: Mapping[str, SourceReading],
     marks: Mapping[str, MarkReading],
     stops: Mapping[str, Stop] | None,
+    accepted: Sequence[Stop] | None,
 ) -> tuple[CaptureLook, ...]:
     at = {name: mark.major for name, mark in marks.items()}
     names = [capture.name for capture in plan.captures]
-    return tuple(captures.look(name, sources[name].state, at.get(name), stops) for name in names)
+    return tuple(captures.look(name, sources[name].state, at.get(name), stops, accepted) for name in names)
 
 
 def _ask(part: str, silent: dict[str, str], question: Callable[[], T]) -> T | None:

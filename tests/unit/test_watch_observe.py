@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.cli import compose
+from engine.cli import compose, screen
 from engine.cli.compose import Call
 from engine.cli.main import main
 from engine.errors import SourceUnreachable, TopicUnreachable
@@ -42,6 +42,7 @@ def doors(tmp_path: Path, **given: Any) -> Doors:
         "marks": marks,
         "gaps": dict,
         "stops": dict,
+        "accepted": tuple,
         "kafka": {},
         "lake": str(tmp_path),
     }
@@ -116,6 +117,27 @@ def test_a_capture_is_shown_with_what_stands_in_its_way(
     assert (told["capture"], told["state"], told["next"]) == ("shop", state, next_)
     assert told["position"] == (1_000_000 if marked else None)
     assert (told["code"], told["first"]) == ((stop.code, stop.first) if stop else (None, None))
+
+
+def test_a_stop_that_a_person_accepted_is_shown_after_the_capture_streams_again(
+    plan: ProjectPlan, tmp_path: Path
+) -> None:
+    taken = replace(STOP, accepted_by="ana", accepted_at="t2")
+    given = doors(tmp_path, accepted=lambda: (taken, replace(taken, capture="another")))
+    (shown,) = observe.look(plan, given, now_us=NOW).captures
+    assert shown.state == "running"
+    assert [(a["code"], a["first"], a["accepted_by"]) for a in shown.as_dict()["accepted"]] == [
+        ("source.slot-missing", "era 0, after 9", "ana")
+    ]
+    assert list(screen.stops([shown])) == ["shop: source.slot-missing accepted by ana, t2: era 0, after 9"]
+
+
+def test_accepted_stops_that_cannot_be_read_are_not_taken_for_none(plan: ProjectPlan, tmp_path: Path) -> None:
+    def accepted() -> Sequence[Stop]:
+        raise TopicUnreachable("no answer")
+
+    (shown,) = observe.look(plan, doors(tmp_path, accepted=accepted), now_us=NOW).captures
+    assert shown.as_dict()["accepted"] is None
 
 
 def test_a_capture_whose_stops_cannot_be_read_is_unknown_unless_its_source_is_read(
