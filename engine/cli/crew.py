@@ -27,6 +27,7 @@ STARTS_MAX: Final = 10  # in a row; a worker that stays up for STEADY_S begins a
 STEADY_S: Final = 60.0
 STOP_S: Final = 30.0
 _LINES: Final = 12
+_TAIL_BYTES: Final = 64 * 1024
 
 
 class Life(StrEnum):
@@ -61,7 +62,9 @@ class Worker:
     def last_words(self) -> str:
         """The end of the worker's log: why it ended, as it said it."""
         try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                text = log.read().decode(errors="replace")
         except OSError:
             return ""
         return "\n".join(text.rstrip().splitlines()[-_LINES:])
@@ -79,6 +82,7 @@ class Crew:
     def start(self, name: str, words: Sequence[str], log: Path) -> Worker:
         """Start the command with these words as a worker."""
         worker = Worker(name, tuple(words), log)
+        _rotate(log)
         self.workers.append(worker)
         self._spawn(worker)
         return worker
@@ -147,3 +151,9 @@ class Crew:
         with contextlib.suppress(ProcessLookupError):
             if worker.process:
                 os.kill(worker.process.pid, how)
+
+
+def _rotate(log: Path) -> None:
+    """Put away what an earlier run has written; one former file is kept."""
+    with contextlib.suppress(FileNotFoundError):
+        log.replace(log.with_name(f"{log.name}.1"))

@@ -54,6 +54,24 @@ def test_a_worker_that_needs_a_person_stays_down_and_says_why(crew: Crew, tmp_pa
     assert "source.refused" in worker.last_words()
 
 
+def test_a_log_begins_anew_with_each_crew_and_one_former_is_kept(crew: Crew, tmp_path: Path) -> None:
+    log, former = tmp_path / "landing.log", tmp_path / "landing.log.1"
+    log.write_text("an earlier run\n")
+    former.write_text("one long gone\n")
+    worker = crew.start("landing", ["print('first'); raise SystemExit(1)"], log)
+    wait_until(ticking(crew, lambda: worker.restarts == 1), "it started again")
+    assert former.read_text() == "an earlier run\n"
+    assert log.read_text().startswith("first\n"), "a worker that starts again writes on"
+
+
+def test_the_last_words_of_a_long_log_are_read_from_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "landing.log"
+    log.write_text("x" * (1 << 20) + " refusé\n")
+    said = Worker("landing", (), log).last_words()
+    assert said.endswith("x refusé")
+    assert len(said) < 1 << 17
+
+
 def test_a_worker_that_never_gets_up_is_given_up(crew: Crew, tmp_path: Path) -> None:
     worker = crew.start("capture", ["raise SystemExit(1)"], tmp_path / "log")
     wait_until(ticking(crew, lambda: worker.life is Life.DOWN), "the worker is down")
