@@ -1,8 +1,8 @@
 """Every error of Écluse: what happened, where, and what to type next.
 
 Rule: a bad *row* is data and never an exception; a bad *world* is an ``EcluseError`` with a stable
-``code`` and an ``act`` that says who has to move. Only ``supervise`` and ``cli`` catch it.
-This room does not log, retry or exit.
+``code`` and an ``act`` that says who has to move. It is caught only where something is decided by it:
+docs/adr/0016 lists the places. This room does not log, retry or exit.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from engine.errors import LedgerDisagrees
 Span = tuple[int, int]
 """The first offset of a range, and the first offset after it."""
 
-_TERMS: Final = ("landed", "merged_away", "duplicates", "late", "dropped", "quarantined")
+TERMS: Final = ("landed", "merged_away", "duplicates", "late", "dropped", "quarantined")
+"""What becomes of a record that was read: one of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +59,13 @@ class Entry:
 
 def terms(entry: Entry) -> dict[str, int | None]:
     """What became of the records that were read."""
-    return {name: getattr(entry, name) for name in _TERMS}
+    return {name: getattr(entry, name) for name in TERMS}
 
 
 def balance(entry: Entry) -> None:
     """Raise LedgerDisagrees unless the equation of the batch holds (I4)."""
     found = {name: count for name, count in terms(entry).items() if count is not None}
-    if entry.read is None or len(found) < len(_TERMS):
+    if entry.read is None or len(found) < len(TERMS):
         return
     if entry.read != sum(found.values()):
         said = " + ".join(f"{count} {name}" for name, count in found.items() if count or name == "landed")
@@ -93,7 +94,7 @@ LEDGER: Final = pa.schema(
         pa.field("topic", pa.string()),
         pa.field("topic_id", pa.string()),
         pa.field("offsets", pa.string()),
-        *[pa.field(name, pa.int64()) for name in ("read", *_TERMS)],
+        *[pa.field(name, pa.int64()) for name in ("read", *TERMS)],
         pa.field("table_version", pa.int64()),
         pa.field("committed_us_min", pa.int64()),
         pa.field("committed_us_max", pa.int64()),

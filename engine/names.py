@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from pathlib import PurePath
 from typing import Final
+
+OWN_FOLDER: Final = "_ecluse"
+"""The folder of a lake that holds what is ours beside the tables: ledger, quarantine, plans, states."""
 
 _IDENTIFIER_MAX: Final = 63  # bytes, PostgreSQL
 _TOPIC_MAX: Final = 249  # characters, Kafka
-_SAFE_TOPIC: Final = re.compile(r"[A-Za-z0-9.-]")
 _SAFE_AVRO: Final = re.compile(r"[A-Za-z0-9]")
 
 
@@ -121,6 +124,15 @@ def app_id(flow: str, table_epoch: int) -> str:
     'ecluse:shop.parcel:1'
     """
     return f"ecluse:{flow}:{table_epoch}"
+
+
+def table_folder(table: str) -> PurePath:
+    """Where the table ``layer.name`` lies in the lake.
+
+    >>> table_folder("bronze.parcels").as_posix()
+    'bronze/parcels'
+    """
+    return PurePath(*table.split(".", 1))
 
 
 def consumer_group(group: str, lane: str, options: str) -> str:

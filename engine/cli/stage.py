@@ -48,7 +48,6 @@ class Stage:
         self._began = self._told = time.monotonic()
         self._said: list[Text] = []
         self._live: Live | None = None
-        self._seen: Look | None = None
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

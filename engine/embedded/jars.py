@@ -23,14 +23,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Literal, Protocol
 
 from engine.embedded import child
 from engine.embedded.java import Java
 from engine.errors import DownloadFailed, StackFailed
 
 Configuration = Literal["spark", "broker", "registry", "postgres", "connect"]
-CONFIGURATIONS: Final[tuple[Configuration, ...]] = get_args(Configuration)
 
 DOWNLOAD_BYTES: Final[Mapping[Configuration, int]] = {  # measured; shown before a download
     "spark": 24_000_000,

@@ -46,15 +46,6 @@ def to_download(parts: Collection[Part], cache: Path) -> dict[Configuration, int
     return jars.missing_bytes([_NEEDS[part] for part in sorted(parts)], cache)
 
 
-def spark_runtime(
-    cache: Path, environment: Mapping[str, str], progress: Progress = jars.silent
-) -> tuple[Path, tuple[Path, ...]]:
-    """A JAVA_HOME and the jars that Spark needs beside its own, for a lake without an embedded stack."""
-    parts: tuple[Part, ...] = ("spark",)
-    home, folders = _fetched(parts, cache, environment, progress)
-    return home.home, folders["spark"].jars
-
-
 def _fetched(
     parts: Collection[Part], cache: Path, environment: Mapping[str, str], progress: Progress
 ) -> tuple[java.Java, dict[Configuration, Folder]]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import LakeUnreachable
+from engine.ledger import TERMS
+from engine.names import OWN_FOLDER, table_folder
 from engine.plan import FlowPlan
 from engine.state import State
 from engine.watch.lag import LandingReading
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 RECENT: Final = 50  # batches per flow that end-to-end numbers are made of
 _WALK: Final = 50  # commits looked through for our own: maintenance commits too
-_TERMS: Final = ("landed", "merged_away", "duplicates", "late", "dropped", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,11 @@ class LedgerReading:
     commits_us: Sequence[tuple[int, int]]
 
 
-def table_folder(root: str, flow: FlowPlan) -> Path:
-    """Where a flow's table is."""
-    return Path(root, *flow.sink.table.split(".", 1))
-
-
 def states(root: str, flows: Iterable[FlowPlan]) -> dict[str, Written]:
     """What is written down of each flow; a flow that nothing is known of is absent."""
     found = {}
     for flow in flows:
-        path = Path(root, "_ecluse", "flows", f"{flow.name}.json")
+        path = Path(root, OWN_FOLDER, "flows", f"{flow.name}.json")
         if path.is_file():
             text = json.loads(path.read_text(encoding="utf-8"))
             known = {name: str(text.get(name) or "") for name in ("code", "what", "where", "hint", "since")}
@@ -78,10 +74,10 @@ def states(root: str, flows: Iterable[FlowPlan]) -> dict[str, Written]:
 
 def ledger(root: str) -> dict[str, LedgerReading]:
     """Per flow: what has landed so far, and the last batches; empty where no ledger is."""
-    table = opened(Path(root, "_ecluse", "ledger"))
+    table = opened(Path(root, OWN_FOLDER, "ledger"))
     if table is None:
         return {}
-    sums = ", ".join(f"sum({term}) AS {term}, count({term}) AS {term}_known" for term in _TERMS)
+    sums = ", ".join(f"sum({term}) AS {term}, count({term}) AS {term}_known" for term in TERMS)
     newest = "row_number() OVER (PARTITION BY flow ORDER BY landed_at_us DESC, seq DESC)"
     with translated(root):
         totals = rows(table, "l", f"SELECT flow, count(*) AS batches, {sums} FROM l GROUP BY flow")  # noqa: S608
@@ -98,9 +94,9 @@ def ledger(root: str) -> dict[str, LedgerReading]:
 
 def _ledger_reading(total: Mapping[str, Any], last: Sequence[Mapping[str, Any]]) -> LedgerReading:
     # a batch that was booked again from the table's commits has counts that nobody knows any more
-    counts = {term: total[term] for term in _TERMS if total[f"{term}_known"] == total["batches"]}
+    counts = {term: total[term] for term in TERMS if total[f"{term}_known"] == total["batches"]}
     return LedgerReading(
-        changes=sum(counts.values()) if len(counts) == len(_TERMS) else None,
+        changes=sum(counts.values()) if len(counts) == len(TERMS) else None,
         quarantined=counts.get("quarantined"),
         offsets=_ends(json.loads(row["offsets"]) for row in last),
         landed_at_us=last[-1]["landed_at_us"] if last else None,
@@ -122,7 +118,7 @@ def landings(root: str, flows: Iterable[FlowPlan]) -> dict[str, LandingReading]:
     found = {}
     for flow in flows:
         entry = booked.get(flow.name)
-        own = _own_commit(table_folder(root, flow))
+        own = _own_commit(Path(root, table_folder(flow.sink.table)))
         if own is None and entry is None:
             continue
         offsets, at_us = own or (entry.offsets if entry else {}, None)

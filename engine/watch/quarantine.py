@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from engine.names import OWN_FOLDER
 from engine.watch.lake import opened, rows, translated
 
 SHOWN_BYTES: Final = 64  # of a record's value on a terminal; --json gives all
@@ -68,7 +69,7 @@ class Rejected:
 
 def folder(root: str) -> Path:
     """Where the quarantine is."""
-    return Path(root, "_ecluse", "quarantine")
+    return Path(root, OWN_FOLDER, "quarantine")
 
 
 def groups(root: str, flow: str | None = None) -> list[Group]:
