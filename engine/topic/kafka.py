@@ -135,6 +135,7 @@ class KafkaTopic:
             "enable.gapless.guarantee": True,  # one failed batch fails everything behind it
             "max.in.flight": 1,  # a broker that does not know us yet takes a second batch without the first
             "message.timeout.ms": 0,  # never: a timed-out message would be a gap
+            "topic.metadata.propagation.max.ms": 10_000,  # a topic that is gone is made again: say so soon
             "delivery.report.only.error": True,
             "on_delivery": self._on_failure,
             "error_cb": self._on_trouble,
