@@ -75,7 +75,9 @@ def parse(schema_id: int, text: str, topic: str) -> Writer | None:
         try:
             columns[name] = from_avro(each["type"])
         except ValueError as error:
-            raise SchemaBlocked(str(error), where=f"schema {schema_id}, column {name}") from None
+            where = f"schema {schema_id}, column {name}"
+            hint = "upgrade the landing: a newer capture wrote this type"
+            raise SchemaBlocked(str(error), where=where, hint=hint) from None
         if said.get("default") is not None:
             defaults[name] = said["default"]
     return Writer(schema_id, schema, columns, defaults, tuple(origin.get("key", ())))

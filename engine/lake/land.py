@@ -96,7 +96,7 @@ def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
         waters=dict(again.waters),
         writers={},
         foreign=set(again.foreign),
-        blocked={i: SchemaBlocked(why) for i, why in again.aside.items()},
+        blocked={i: SchemaBlocked(why, hint="") for i, why in again.aside.items()},
         aside=dict(again.aside),
     )
     entry = _Attempt(desk, past, again.span, None, done=again, commit=commit).run()

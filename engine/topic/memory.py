@@ -35,9 +35,11 @@ class MemoryTopic:
         troubled: dict[str, EcluseError] = {}
         for plan in plans:
             log = self._logs.setdefault(plan.name, _Log(plan, [[] for _ in range(plan.partitions)]))
-            if len(log.partitions) != plan.partitions:
+            number = len(log.partitions)
+            if number != plan.partitions:
                 troubled[plan.name] = TopicMismatch(
-                    f"topic {plan.name} has {len(log.partitions)} partitions, the plan says {plan.partitions}"
+                    f"topic {plan.name} has {number} partitions, the plan says {plan.partitions}",
+                    hint=f"set topic.partitions to {number} in the template",
                 )
         return troubled
 
@@ -59,6 +61,7 @@ class MemoryTopic:
                 raise TopicRefused(
                     f"a record of {size} bytes is too large for {name}",
                     where=f"{name}/{partition}",
+                    hint="raise max.message.bytes of the topic",
                 )
             records = log.partitions[partition]
             records.append(Stored(len(records), record["key"], record["value"]))

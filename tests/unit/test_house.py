@@ -96,7 +96,11 @@ ADVISED = (
     "engine/cli/*.py",
     "engine/embedded/*.py",
     "engine/template/*.py",
+    "engine/lake/*.py",
+    "engine/pump/*.py",
+    "engine/topic/*.py",
     "engine/watch/*.py",
+    "connectors/**/*.py",
 )
 
 
