@@ -48,7 +48,7 @@ def lake(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def worlds(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], World]]:
-    """Make a small project with its own database, topics and lake; ended with the run at the latest."""
+    """Make a small project with its own database, topics and lake; closed with the run at the latest."""
     from tests.support.flows import Places, World
 
     made: list[World] = []
@@ -56,7 +56,7 @@ def worlds(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
     def make(name: str) -> World:
         unique = services.unique(name)
-        world = World(unique, tmp_path_factory.mktemp(unique), places)
+        world = World(unique, tmp_path_factory.mktemp(unique), places, services.drop)
         made.append(world)
         world.create()
         return world
@@ -64,4 +64,3 @@ def worlds(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield make
     for world in made:
         world.close()
-        services.drop(world.name)

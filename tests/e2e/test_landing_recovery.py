@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from engine.errors import LandingFenced, TableReplaced
+from engine import ledger
+from engine.errors import LakeUnreachable, LandingFenced, TableReplaced
 from engine.lake import book
 from engine.state import State
 from tests.support.avro_records import Field
 from tests.support.landing import Landing, Table
+from tests.support.oracles import same_state
 
 pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(1200)]
 
@@ -38,6 +40,36 @@ def assert_exact(table: Table, count: int) -> None:
     assert [e.seq for e in entries] == list(range(1, len(entries) + 1))
     assert sum(e.read or 0 for e in entries) == count + count // 10
     assert sum(e.quarantined or 0 for e in entries) == count // 10
+
+
+@pytest.mark.parametrize("mode", ["append", "scd1"])
+def test_i2_a_run_in_which_every_batch_is_done_twice_comes_to_the_same_state(
+    landing: Landing, mode: str
+) -> None:
+    once, twice = (
+        landing.table(name, fields=FIELDS, mode=mode, rows_per_commit=11) for name in ("once", "twice")
+    )
+    for table in (once, twice):
+        fill(table, 0, 20)
+        table.change("u", {"id": 3, "name": "again"})
+        table.change("d", {"id": 4, "name": None})
+    broken: list[str] = []
+
+    def fails(point: str) -> None:
+        if point == f"landing.after-table:{twice.flow.name}":
+            broken.append(point)
+            raise LakeUnreachable("no answer")
+
+    landing.at = fails
+    landing.land()
+    first, second = once.entries(), twice.entries()
+    assert len(second) == len(broken) > 1
+    assert {e.state for e in first} == {"landed"}
+    assert {e.state for e in second} == {"completed"}
+    assert [ledger.terms(e) for e in second] == [ledger.terms(e) for e in first]
+    assert same_state(once.rows(), twice.rows(), ["_landed_at"]) == []  # O9
+    held = [sorted((h["offset"], h["value"]) for h in t.quarantined()) for t in (once, twice)]
+    assert held[0] == held[1] != []
 
 
 def test_a_ledger_that_was_lost_is_booked_again_from_the_tables_commits(landing: Landing) -> None:

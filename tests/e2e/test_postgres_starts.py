@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,7 +21,7 @@ from engine.errors import (
     SourceRefused,
     SourceUnreachable,
 )
-from engine.source import STREAM, Mark
+from engine.source import STREAM, Mark, Source
 from tests.support.postgres_source import (
     Came,
     accepted,
@@ -85,27 +88,36 @@ def test_a_new_table_joins_at_the_next_start(
     assert came.gaps == []
 
 
-def test_a_table_that_a_writer_holds_joins_later_and_the_others_go_on(
-    config: PostgresConfig, database: Database, marked: Mark
-) -> None:
+@contextmanager
+def opened_while_v_is_held(
+    config: PostgresConfig, database: Database, mark: Mark
+) -> Iterator[tuple[Source, Any]]:
+    """A start with a new table v in which somebody writes, and the session that does."""
     fast = config.model_copy(update={"heartbeat_s": 0.2})
     database.run("create table v (id int primary key)")
     with database.connect() as writer:
         writer.execute("begin")
         writer.execute("insert into v values (1)")
-        with opened(fast, specs("t", "u", "v"), marked) as source:
-            database.run("insert into t values (2)")
-            assert read(source, rows(1)).rows() == [("c", None, ("2",))]
-            writer.execute("commit")
+        with opened(fast, specs("t", "u", "v"), mark) as source:
+            yield source, writer
 
-            def joined(came: Came) -> bool:
-                with database.connect() as connection:
-                    found = connection.execute("select 1 from pg_publication_tables where tablename = 'v'")
-                    return bool(came.items and found.fetchall())
 
-            read(source, joined)
-            database.run("insert into v values (5)")
-            came = read(source, rows(1))
+def test_a_table_that_a_writer_holds_joins_later_and_the_others_go_on(
+    config: PostgresConfig, database: Database, marked: Mark
+) -> None:
+    with opened_while_v_is_held(config, database, marked) as (source, writer):
+        database.run("insert into t values (2)")
+        assert read(source, rows(1)).rows() == [("c", None, ("2",))]
+        writer.execute("commit")
+
+        def joined(came: Came) -> bool:
+            with database.connect() as connection:
+                found = connection.execute("select 1 from pg_publication_tables where tablename = 'v'")
+                return bool(came.items and found.fetchall())
+
+        read(source, joined)
+        database.run("insert into v values (5)")
+        came = read(source, rows(1))
     assert came.rows() == [("c", None, ("5",))]
     assert came.gaps == []
 
@@ -113,17 +125,12 @@ def test_a_table_that_a_writer_holds_joins_later_and_the_others_go_on(
 def test_i9_a_late_table_that_is_dropped_meanwhile_is_left_out_and_the_others_go_on(
     config: PostgresConfig, database: Database, marked: Mark
 ) -> None:
-    fast = config.model_copy(update={"heartbeat_s": 0.2})
-    database.run("create table v (id int primary key)")
-    with database.connect() as writer:
-        writer.execute("begin")
-        writer.execute("insert into v values (1)")
-        with opened(fast, specs("t", "u", "v"), marked) as source:
-            writer.execute("drop table v")
-            writer.execute("commit")
-            came = read(source, lambda came: len(came.marks) > 4)  # it is looked for with every heartbeat
-            database.run("insert into t values (2)")
-            assert read(source, rows(1)).rows() == [("c", None, ("2",))]
+    with opened_while_v_is_held(config, database, marked) as (source, writer):
+        writer.execute("drop table v")
+        writer.execute("commit")
+        came = read(source, lambda came: len(came.marks) > 4)  # it is looked for with every heartbeat
+        database.run("insert into t values (2)")
+        assert read(source, rows(1)).rows() == [("c", None, ("2",))]
     database.run("create table v (id int primary key)")
     with opened(config, specs("t", "u", "v"), came.marks[-1]) as source:
         database.run("insert into v values (5)")

@@ -95,11 +95,12 @@ class Places:
 
 @dataclass
 class World:
-    """One project: ``folder`` holds its files, logs and lake."""
+    """One project: ``folder`` holds its files, logs and lake; ``drop`` removes a database and its slots."""
 
     name: str
     folder: Path
     places: Places
+    drop: Callable[[str], None]
     canary: str = field(default_factory=lambda: f"canary-{secrets.token_hex(12)}")
     seed: int = 1
     mix: Mix = field(default_factory=Mix)
@@ -285,10 +286,11 @@ class World:
         return {**kept, **self.places.environment, "PYTHONPATH": str(REPOSITORY)}
 
     def close(self) -> None:
-        """End every worker that still runs."""
+        """End every worker that still runs, and give its place in the source back: slots are few."""
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.kill()
+        self.drop(self.name)
 
     # --- what stands where ---------------------------------------------------------------------------------
 

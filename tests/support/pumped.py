@@ -12,7 +12,7 @@ from engine.marks import Marks
 from engine.pump import run
 from engine.schema import Int64, String
 from engine.source import STREAM, Mark
-from engine.supervise import Parked
+from engine.supervise import Done, Parked
 from tests.support.cells import column, field, relation
 from tests.support.memory import Bench
 from tests.support.scripted import Scripted, Tx
@@ -36,6 +36,14 @@ def stopped_after(bench: Bench, world: Scripted) -> Bench:
             bench.clock.stop.set()
 
     bench.at = at
+    return bench
+
+
+def marked(world: Scripted) -> Bench:
+    """A capture that has run to the last mark of its script."""
+    bench = stopped_after(Bench(world.open), world)
+    assert run(bench.capture, bench.doors) == Done(None)
+    bench.clock.stop.clear()
     return bench
 
 

@@ -22,7 +22,7 @@ from engine.state import State
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic
 from tests.support.memory import Bench
-from tests.support.pumped import stopped_after, stopped_by, tx
+from tests.support.pumped import marked, stopped_after, stopped_by, tx
 from tests.support.scripted import Scripted
 
 TOLD = TableGap("public", "parcel", "source.gap-suspected", 0, 150, "left the publication")
@@ -109,11 +109,7 @@ def world() -> Scripted:
 
 @pytest.fixture
 def bench(world: Scripted) -> Bench:
-    """A capture that has run to its first mark."""
-    bench = stopped_after(Bench(world.open), world)
-    run(bench.capture, bench.doors)
-    bench.clock.stop.clear()
-    return bench
+    return marked(world)
 
 
 @pytest.fixture

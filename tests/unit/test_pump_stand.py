@@ -20,7 +20,7 @@ from engine.pump import run
 from engine.source import STREAM
 from engine.supervise import Done, Parked
 from tests.support.memory import Bench
-from tests.support.pumped import marks, stopped_after, stopped_by, tx
+from tests.support.pumped import marked, marks, stopped_after, stopped_by, tx
 from tests.support.scripted import Scripted
 
 
@@ -31,11 +31,7 @@ def world() -> Scripted:
 
 @pytest.fixture
 def bench(world: Scripted) -> Bench:
-    """A capture that has run to a mark."""
-    bench = stopped_after(Bench(world.open), world)
-    assert run(bench.capture, bench.doors) == Done(None)
-    bench.clock.stop.clear()
-    return bench
+    return marked(world)
 
 
 @pytest.mark.parametrize("kind", [SourceRefused, SourceUnready, SlotMissing, SourceUnreachable, SlotBusy])
