@@ -2,7 +2,7 @@
 
 Rule (I4): what was read is what landed, was merged away, was a duplicate, came too late, was dropped by a
 rule or was quarantined; every term is counted by itself and none is the difference of two others. This
-room does not read or write tables.
+room does not read or write tables, and is light: whoever shows numbers needs it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
-
-import pyarrow as pa
 
 from engine.errors import LedgerDisagrees
 
@@ -83,33 +81,8 @@ def place(entry: Entry) -> str:
     return f"{entry.topic} {spans}"
 
 
-LEDGER: Final = pa.schema(
-    [
-        pa.field("flow", pa.string(), nullable=False),
-        pa.field("table", pa.string(), nullable=False),
-        pa.field("app_id", pa.string(), nullable=False),
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("plan", pa.string()),
-        pa.field("writer", pa.string()),
-        pa.field("topic", pa.string()),
-        pa.field("topic_id", pa.string()),
-        pa.field("offsets", pa.string()),
-        *[pa.field(name, pa.int64()) for name in ("read", *TERMS)],
-        pa.field("table_version", pa.int64()),
-        pa.field("committed_us_min", pa.int64()),
-        pa.field("committed_us_max", pa.int64()),
-        pa.field("landed_at_us", pa.int64()),
-        pa.field("duration_ms", pa.int64()),
-        pa.field("state", pa.string()),
-        pa.field("reasons", pa.list_(pa.string())),
-        pa.field("marks", pa.string()),
-    ]
-)
-"""The ledger's table. Offsets are JSON, ``{"0": [from, to]}``: every engine reads a string."""
-
-
 def to_row(entry: Entry) -> dict[str, Any]:
-    """The entry as a row of ``LEDGER``."""
+    """The entry as a row of the ledger's table; offsets are JSON, which every engine reads as a string."""
     row = asdict(entry)
     row["offsets"] = json.dumps({str(p): list(span) for p, span in sorted(entry.offsets.items())})
     row["reasons"] = list(entry.reasons)
@@ -117,7 +90,7 @@ def to_row(entry: Entry) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> Entry:
-    """The entry that a row of ``LEDGER`` holds."""
+    """The entry that a row of the ledger's table holds."""
     values = dict(row)
     values["offsets"] = {int(p): (a, b) for p, (a, b) in json.loads(row["offsets"]).items()}
     values["reasons"] = tuple(row["reasons"] or ())

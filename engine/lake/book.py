@@ -37,7 +37,30 @@ _COMPACT_AFTER: Final = 100  # batches
 _CLEAN_AFTER: Final = 10  # compactions
 _FILE_BYTES: Final = 8 * 1024 * 1024
 _KEEP_HOURS: Final = 1  # nobody reads an old version of the ledger for as long
-_LEDGER: Final = {
+LEDGER: Final = pa.schema(
+    [
+        pa.field("flow", pa.string(), nullable=False),
+        pa.field("table", pa.string(), nullable=False),
+        pa.field("app_id", pa.string(), nullable=False),
+        pa.field("seq", pa.int64(), nullable=False),
+        pa.field("plan", pa.string()),
+        pa.field("writer", pa.string()),
+        pa.field("topic", pa.string()),
+        pa.field("topic_id", pa.string()),
+        pa.field("offsets", pa.string()),
+        *[pa.field(name, pa.int64()) for name in ("read", *ledger.TERMS)],
+        pa.field("table_version", pa.int64()),
+        pa.field("committed_us_min", pa.int64()),
+        pa.field("committed_us_max", pa.int64()),
+        pa.field("landed_at_us", pa.int64()),
+        pa.field("duration_ms", pa.int64()),
+        pa.field("state", pa.string()),
+        pa.field("reasons", pa.list_(pa.string())),
+        pa.field("marks", pa.string()),
+    ]
+)
+"""The ledger's table. Offsets are JSON, ``{"0": [from, to]}``: every engine reads a string."""
+_PROPERTIES: Final = {
     "delta.logRetentionDuration": "interval 1 hours",
     "delta.deletedFileRetentionDuration": "interval 1 hours",
 }
@@ -97,9 +120,7 @@ class Book:
         with reached(self._path, "the ledger: "):
             if not deltalake.DeltaTable.is_deltatable(str(self._path)):
                 self._path.mkdir(parents=True, exist_ok=True)
-                deltalake.DeltaTable.create(
-                    str(self._path), ledger.LEDGER, mode="ignore", configuration=_LEDGER
-                )
+                deltalake.DeltaTable.create(str(self._path), LEDGER, mode="ignore", configuration=_PROPERTIES)
 
     def add(self, entry: Entry) -> None:
         """Book a batch; booking it again changes nothing."""
@@ -113,7 +134,7 @@ class Book:
         if old and entry.state != "rebooked":
             return
         transaction = [] if old else [deltalake.Transaction(entry.app_id, entry.seq)]
-        rows = pa.Table.from_pylist([ledger.to_row(entry)], schema=ledger.LEDGER)
+        rows = pa.Table.from_pylist([ledger.to_row(entry)], schema=LEDGER)
         properties = deltalake.CommitProperties(app_transactions=transaction)
         deltalake.write_deltalake(table, rows, mode="append", commit_properties=properties)
         self._since_compaction += 1

@@ -91,6 +91,12 @@ def test_an_import_against_the_direction_breaks_its_contract(contract: str, tmp_
     assert f"{contract} BROKEN" in lint_imports(tmp_path)
 
 
+def test_a_capture_and_a_look_load_nothing_of_the_lake() -> None:
+    program = "import sys, engine.cli.main, engine.pump, connectors.postgres; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {"pyarrow", "numpy", "deltalake", "pyspark"}.isdisjoint(shown.stdout.split())
+
+
 ADVISED = (
     "engine/*.py",
     "engine/cli/*.py",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine import ledger
 from engine.errors import LedgerDisagrees
+from engine.lake import book
 from engine.ledger import Entry
 
 ENTRY = Entry(
@@ -39,5 +40,5 @@ def test_a_batch_that_nobody_can_count_any_more_is_not_judged() -> None:
 
 
 def test_an_entry_survives_the_table() -> None:
-    rows = pa.Table.from_pylist([ledger.to_row(ENTRY)], schema=ledger.LEDGER).to_pylist()
+    rows = pa.Table.from_pylist([ledger.to_row(ENTRY)], schema=book.LEDGER).to_pylist()
     assert ledger.from_row(rows[0]) == ENTRY

@@ -16,7 +16,8 @@ from deltalake import CommitProperties, write_deltalake
 
 from engine.cli import start
 from engine.errors import LakeUnreachable
-from engine.ledger import LEDGER, Entry, to_row
+from engine.lake.book import LEDGER
+from engine.ledger import Entry, to_row
 from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan
 from engine.source import TableSpec
 from engine.state import State
