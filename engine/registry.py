@@ -15,7 +15,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final, Literal, NamedTuple, Protocol
@@ -59,6 +59,10 @@ class Registry(Protocol):
         """The schema that an id stands for, as JSON text; None when the registry says that there is none."""
         ...
 
+    def ask(self, schema_ids: Collection[int]) -> None:
+        """Look up many ids at once, so that ``schema`` answers without a wait for each."""
+        ...
+
 
 @dataclass
 class HttpRegistry:
@@ -84,22 +88,24 @@ class HttpRegistry:
 
     def schema(self, schema_id: int) -> str | None:
         """The schema that an id stands for; None when the registry answers twice that no schema has it."""
-        if schema_id not in self._texts:
-            text = self._asked(schema_id)
-            if text is None and schema_id not in self._nobodys:
-                self.pause(_FOLLOWS_S)
-                text = self._asked(schema_id)
-            if text is None:
-                self._nobodys.add(schema_id)
-                return None
-            self._texts[schema_id] = text
-        return self._texts[schema_id]
+        self.ask([schema_id])
+        return self._texts.get(schema_id)
 
-    def _asked(self, schema_id: int) -> str | None:
-        status, answer = self._call("GET", f"/schemas/ids/{schema_id}")
-        if status == _NOT_FOUND and answer.code == _NO_SUCH_SCHEMA:
-            return None
-        return str(_answered(status, answer, self._where)["schema"])
+    def ask(self, schema_ids: Collection[int]) -> None:
+        """Ask for many at once: the ids that are missing the first time share one pause."""
+        missing = [id_ for id_ in schema_ids if not self._found(id_)]
+        new = [id_ for id_ in missing if id_ not in self._nobodys]
+        if new:
+            self.pause(_FOLLOWS_S)
+            self._nobodys.update(id_ for id_ in new if not self._found(id_))
+
+    def _found(self, schema_id: int) -> bool:
+        if schema_id not in self._texts:
+            status, answer = self._call("GET", f"/schemas/ids/{schema_id}")
+            if status == _NOT_FOUND and answer.code == _NO_SUCH_SCHEMA:
+                return False
+            self._texts[schema_id] = str(_answered(status, answer, self._where)["schema"])
+        return True
 
     def _registered(self, topic: str, part: Part, text: str) -> Registered:
         for epoch in range(1, _EPOCHS_MAX + 1):

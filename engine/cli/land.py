@@ -6,7 +6,7 @@ Rule: the doors are put together here; the work is in ``lake``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -117,6 +117,10 @@ class _Schemas:
     def schema(self, schema_id: int) -> str | None:
         """The schema's text; None when the registry has none. A refusal (credentials) is no such answer."""
         return None if schema_id > _SCHEMA_ID_MAX else self.registry.schema(schema_id)
+
+    def ask(self, schema_ids: Collection[int]) -> None:
+        """Look up many ids at once."""
+        self.registry.ask([id_ for id_ in schema_ids if id_ <= _SCHEMA_ID_MAX])
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ Rule: doors are handed in, so that a test can hand in others. This room does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,10 @@ class Schemas(Protocol):
 
     def schema(self, schema_id: int) -> str | None:
         """The schema's text; None when the registry answers that there is none."""
+        ...
+
+    def ask(self, schema_ids: Collection[int]) -> None:
+        """Look up many ids at once, so that ``schema`` answers without a wait for each."""
         ...
 
 

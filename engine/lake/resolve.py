@@ -55,7 +55,9 @@ def learn_all(desk: Desk, standing: Standing, span: Range, schema_id: int) -> No
     known = {*standing.writers, *standing.foreign, *standing.blocked}
     topic = standing.flow.topic.name
     found = read.schema_ids(desk.session, topic, span, desk.kafka, known=known)
-    for each in sorted({schema_id, *found}):
+    strange = sorted({schema_id, *found})
+    desk.schemas.ask(strange)
+    for each in strange:
         learn(desk, standing, each)
 
 

@@ -15,7 +15,7 @@ from engine.cli.crew import STARTS_MAX, Crew, Life, Worker
 from engine.embedded.child import identity
 from tests.support.waits import wait_until
 
-SLEEPS = "import time; print('ready', flush=True); time.sleep(600)"
+WAITS = "import signal; print('ready', flush=True); signal.pause()"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def ready(worker: Worker) -> Callable[[], bool]:
 
 
 def test_a_worker_that_is_killed_starts_again(crew: Crew, tmp_path: Path) -> None:
-    worker = crew.start("landing", [SLEEPS], tmp_path / "log")
+    worker = crew.start("landing", [WAITS], tmp_path / "log")
     wait_until(ready(worker), "the worker is up")
     first = worker.pid
     assert first is not None
@@ -79,7 +79,7 @@ def test_a_worker_that_never_gets_up_is_given_up(crew: Crew, tmp_path: Path) -> 
 
 
 def test_a_crew_that_stops_leaves_nobody_behind(crew: Crew, tmp_path: Path) -> None:
-    workers = [crew.start(name, [SLEEPS], tmp_path / name) for name in ("a", "b")]
+    workers = [crew.start(name, [WAITS], tmp_path / name) for name in ("a", "b")]
     pids = [worker.pid for worker in workers]
     for worker in workers:
         wait_until(ready(worker), "the worker is up")
@@ -90,10 +90,10 @@ def test_a_crew_that_stops_leaves_nobody_behind(crew: Crew, tmp_path: Path) -> N
 
 def test_workers_die_with_a_crew_that_is_killed(tmp_path: Path) -> None:
     program = (
-        "import os, sys, time; from pathlib import Path; from engine.cli.crew import Crew\n"
+        "import os, signal, sys; from pathlib import Path; from engine.cli.crew import Crew\n"
         "crew = Crew(os.environ, command=(sys.executable, '-c'))\n"
-        f"worker = crew.start('w', [{SLEEPS!r}], Path({str(tmp_path / 'log')!r}))\n"
-        "print(worker.pid, flush=True); time.sleep(600)"
+        f"worker = crew.start('w', [{WAITS!r}], Path({str(tmp_path / 'log')!r}))\n"
+        "print(worker.pid, flush=True); signal.pause()"
     )
     log = tmp_path / "log"
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

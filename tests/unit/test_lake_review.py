@@ -27,6 +27,7 @@ from engine.lake.lane import Lane, Seat
 from engine.ledger import Entry
 from engine.schema import Decimal, Int64, String, Type
 from engine.supervise import Policy
+from tests.support.avro_records import Schemas
 from tests.unit.test_lake_plans import FLOW, a_batch
 
 
@@ -187,7 +188,7 @@ def test_i5_records_of_many_strange_schemas_in_one_batch_are_nobodys_and_no_faul
 ) -> None:
     brought, looked = set(range(7, 7 + count)), list[object]()
     standing = Standing(FLOW, "a")
-    nobody = SimpleNamespace(session=None, kafka={}, schemas=SimpleNamespace(schema=lambda _: None))
+    nobody = SimpleNamespace(session=None, kafka={}, schemas=Schemas())
 
     def once(_: object) -> str:
         unknown = brought - standing.foreign

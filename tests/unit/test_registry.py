@@ -112,6 +112,15 @@ NOBODYS = (404, {"error_code": 40403, "message": "Schema 9 not found."})
 ID_9 = ("GET", "/schemas/ids/9")
 
 
+def test_i9_many_ids_that_nobody_has_share_one_pause(server: str) -> None:
+    Server.answers.update({("GET", f"/schemas/ids/{id_}"): NOBODYS for id_ in range(9, 59)})
+    paused: list[float] = []
+    registry = HttpRegistry(server, pause=paused.append)
+    registry.ask(range(9, 59))
+    assert {registry.schema(id_) for id_ in range(9, 59)} == {None}
+    assert len(paused) == 1, "a second for each would hold a flow for many minutes"
+
+
 def test_an_id_that_nobody_has_is_an_answer_and_not_remembered(server: str) -> None:
     Server.answers[ID_9] = NOBODYS
     paused: list[float] = []
