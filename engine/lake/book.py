@@ -28,11 +28,11 @@ from engine import ledger
 from engine.errors import HistoryLost, LakeUnreachable, Missing
 from engine.lake.answer import Answer
 from engine.ledger import Entry
+from engine.names import OWN_FOLDER, table_folder
 from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan, as_json
 from engine.source import TableSpec
 from engine.state import State
 
-FOLDER: Final = "_ecluse"
 _COMPACT_AFTER: Final = 100  # batches
 _CLEAN_AFTER: Final = 10  # compactions
 _FILE_BYTES: Final = 8 * 1024 * 1024
@@ -68,8 +68,7 @@ _PROPERTIES: Final = {
 
 def table_path(root: Path, table: str) -> Path:
     """Where the table ``layer.name`` lies."""
-    layer, _, name = table.partition(".")
-    return root / layer / name
+    return root / table_folder(table)
 
 
 def tombstones_path(root: Path, table: str) -> Path:
@@ -80,17 +79,17 @@ def tombstones_path(root: Path, table: str) -> Path:
 
 def quarantine_path(root: Path) -> Path:
     """The one quarantine of a lake."""
-    return root / FOLDER / "quarantine"
+    return root / OWN_FOLDER / "quarantine"
 
 
 def ledger_path(root: Path) -> Path:
     """The one ledger of a lake."""
-    return root / FOLDER / "ledger"
+    return root / OWN_FOLDER / "ledger"
 
 
 def checkpoint_path(root: Path, group: str, lane: str) -> Path:
     """The streaming checkpoint of a lane: a cache that may be lost."""
-    return root / FOLDER / "checkpoints" / group / lane
+    return root / OWN_FOLDER / "checkpoints" / group / lane
 
 
 @contextlib.contextmanager
@@ -222,14 +221,14 @@ def file_sizes(table: Path) -> list[int]:
 
 def store_plan(root: Path, flow: FlowPlan) -> None:
     """Keep a plan under its hash; recovery completes a batch with the plan that began it."""
-    path = root / FOLDER / "plans" / f"{flow.hash}.json"
+    path = root / OWN_FOLDER / "plans" / f"{flow.hash}.json"
     if not path.exists():
         write_atomically(path, as_json(flow))
 
 
 def load_plan(root: Path, hash_: str) -> FlowPlan:
     """The plan of a hash."""
-    path = root / FOLDER / "plans" / f"{hash_}.json"
+    path = root / OWN_FOLDER / "plans" / f"{hash_}.json"
     text = _text(path)
     if text is None:
         raise HistoryLost(
@@ -269,7 +268,7 @@ class FlowState:
 
 
 def _state_path(root: Path, flow: str) -> Path:
-    return root / FOLDER / "flows" / f"{flow}.json"
+    return root / OWN_FOLDER / "flows" / f"{flow}.json"
 
 
 def store_state(root: Path, state: FlowState) -> None:
