@@ -84,6 +84,7 @@ def _words(flow: Mapping[str, Any]) -> list[str]:
 
 def farewell(project: str, lake: str, *, keep: bool) -> None:
     """Where everything is, and the next commands."""
+    ecluse = show.command()
     show.line("")
     show.line(f"the tables are in {lake}/bronze; without Spark or Java:")
     show.line(
@@ -91,10 +92,10 @@ def farewell(project: str, lake: str, *, keep: bool) -> None:
         f"DeltaTable('{lake}/bronze/parcels')).execute('{_QUERY}').read_all())\""
     )
     show.line("look again")
-    show.line(f"  ecluse -p {project} quarantine ls")
+    show.line(f"  {ecluse} -p {project} quarantine ls")
     if keep:
         show.line("the services still run (KEEP=1)")
-        show.line(f"  ecluse -p {project} up               # the workers go on, with some traffic")
-        show.line(f"  ecluse -p {project} down --delete    # the end of it")
+        show.line(f"  {ecluse} -p {project} up               # the workers go on, with some traffic")
+        show.line(f"  {ecluse} -p {project} down --delete    # the end of it")
     show.line("a project of your own")
-    show.line("  ecluse init my-lake && cd my-lake && ecluse up")
+    show.line(f"  {ecluse} init my-lake && {ecluse} -p my-lake up")

@@ -170,7 +170,7 @@ class Play:
             self.fail("not every bad row was quarantined")
         for group in quarantine.groups(found.lake):
             stage.say(f"{group.flow}: {group.records} quarantined, {group.stage}: {group.reason}", "yellow")
-        stage.say(f"see it: ecluse -p {self.project.call.folder} quarantine show shop.parcels")
+        stage.say(f"see it: {show.command()} -p {self.project.call.folder} quarantine show shop.parcels")
 
     def kill(self) -> None:
         """Act 4: the landing dies before the reader's eyes, and comes back by itself."""

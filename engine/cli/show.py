@@ -8,11 +8,15 @@ reaches a terminal. This room computes nothing.
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+_NAME: Final = "ecluse"
 _UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs"})
 
 
@@ -48,6 +52,16 @@ def data(value: Any) -> None:
 def record(value: Any) -> None:
     """One JSON document on one line, where more follow."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def command() -> str:
+    """How this program is called from here: by its name, or by its path where the shell would not find it."""
+    ours = Path(sys.executable).with_name(_NAME)
+    found = shutil.which(_NAME)
+    if not ours.is_file() or (found is not None and Path(found).samefile(ours)):
+        return _NAME
+    here = Path.cwd()
+    return shlex.quote(str(ours.relative_to(here) if ours.is_relative_to(here) else ours))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

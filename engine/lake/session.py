@@ -15,7 +15,7 @@ from typing import Final
 
 from pyspark.sql import SparkSession
 
-from engine.lake import halt
+from engine.lake import halt, scratch
 
 _SETTINGS: Final = {
     "spark.ui.enabled": "false",
@@ -65,7 +65,7 @@ class Engine:
     """What a Spark is started from.
 
     ``java_home`` is a Java 17 or 21; ``jars`` the files that pyspark does not ship; ``scratch`` takes
-    shuffle files and spills. ``settings`` are added last.
+    shuffle files and spills, each run in a folder of its own. ``settings`` are added last.
     """
 
     java_home: Path
@@ -79,16 +79,16 @@ class Engine:
 def start(engine: Engine) -> SparkSession:
     """Start the JVM and its session; the JVM ends with this process."""
     os.environ["JAVA_HOME"] = str(engine.java_home)  # pyspark's launcher looks nowhere else
-    engine.scratch.mkdir(parents=True, exist_ok=True)
+    folder = scratch.own(engine.scratch)
     settings = {
         **_SETTINGS,
         "spark.jars": ",".join(str(jar) for jar in engine.jars),
         "spark.driver.memory": engine.memory,
         "spark.driver.extraJavaOptions": (
-            f"-XX:+UseParallelGC -Dderby.system.home={engine.scratch} -Djava.io.tmpdir={engine.scratch}"
+            f'-XX:+UseParallelGC "-Dderby.system.home={folder}" "-Djava.io.tmpdir={folder}"'
         ),
-        "spark.local.dir": str(engine.scratch),
-        "spark.sql.warehouse.dir": str(engine.scratch / "warehouse"),
+        "spark.local.dir": str(folder),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
         **(engine.settings or {}),
     }
     builder = SparkSession.builder.master(f"local[{engine.cores}]").appName("ecluse-landing")

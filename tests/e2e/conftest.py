@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def spark(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from engine.lake import session
 
-    scratch = tmp_path_factory.mktemp("spark")
+    scratch = tmp_path_factory.mktemp("spark") / "a folder"  # whose name no shell may split
     made = session.start(session.Engine(services.java_home, services.spark_jars, scratch, memory="1g"))
     yield made
     session.end(made)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
 from engine.cli import curtain
@@ -30,8 +34,15 @@ def test_a_verdict_that_fails_says_so_and_names_what_is_lost(capsys: pytest.Capt
     assert "THE VERDICT DOES NOT HOLD" in shown
 
 
-def test_every_next_command_can_be_typed_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("path", ["", str(Path(sys.executable).parent)], ids=["not-activated", "activated"])
+def test_every_next_command_can_be_typed_as_it_stands(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", path)
     curtain.farewell(".ecluse/demo", "/lake", keep=True)
     shown = capsys.readouterr().out
     assert "DeltaTable('/lake/bronze/parcels')" in shown
     assert "ecluse -p .ecluse/demo down --delete" in shown
+    programs = {line.split()[0] for line in shown.splitlines() if line.startswith("  ")}
+    assert programs
+    assert [word for word in programs if shutil.which(word) is None] == []
