@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SEEDS  ?= 1
+JOBS   ?= 2
 BENCH  ?= capture
 
 .DEFAULT_GOAL := help
@@ -29,15 +30,16 @@ check: $(READY)  ## format, lint, types, import contracts, unit and conformance 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit tests/conformance -m "not stack and not spark"
+	$(BIN)/pytest -n $(JOBS) tests/unit tests/conformance -m "not stack and not spark"
 
-# The services and one Spark are shared by the tests of a run, so those go in the order of their files.
-test: $(READY)  ## every test, on the real components
-	$(BIN)/pytest tests/unit
-	$(BIN)/pytest tests/conformance tests/e2e tests/faults -p no:randomly --durations=30
+# Each of the JOBS has services and a Spark of its own, which the tests of its files share, in their order:
+# most tests wait for a service half of the time, and two at once fill two cores.
+test: $(READY)  ## every test, on the real components, JOBS=n at once
+	$(BIN)/pytest -n $(JOBS) tests/unit
+	$(BIN)/pytest -n $(JOBS) --dist loadfile tests/conformance tests/e2e tests/faults -p no:randomly --durations=30
 
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
-	SEEDS=$(SEEDS) $(BIN)/pytest tests/faults
+	SEEDS=$(SEEDS) $(BIN)/pytest -n $(JOBS) --dist loadfile tests/faults -p no:randomly
 
 bench: $(READY)  ## against a peer: BENCH=capture|landing|memory, BENCH_SCALE=0.01 for a look
 	$(BIN)/python -m bench $(BENCH)

@@ -10,22 +10,23 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
 from engine.cli import compose, places, sample
 from engine.cli.compose import Call
-from engine.cli.crew import Crew
+from engine.cli.crew import PAUSE_S, Crew
 from engine.cli.look import looker
 from engine.cli.sample import Sample
 from engine.embedded import child
 from engine.embedded.jars import Progress
 from engine.embedded.record import Endpoints
-from engine.embedded.stack import Part, Stack, cache_folder, to_download
+from engine.embedded.stack import Part, ServiceName, Stack, cache_folder, to_download
 from engine.errors import StackFailed
 from engine.plan import ProjectPlan
 from engine.watch.observe import Look
@@ -45,6 +46,7 @@ class Running:
     crew: Crew = field(init=False)
     samples: list[Sample] = field(default_factory=list)
     endpoints: Endpoints | None = None
+    stack: Stack = field(init=False)
     _close: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -88,15 +90,15 @@ class Running:
         self._close.close()
 
     def _start(self) -> None:
-        stack = Stack(
+        self.stack = Stack(
             self.state,
             cache_folder(self.call.environment),
             environment=self.call.environment,
             progress=self.progress,
             detached=self.keep,
         )
-        self._close.enter_context(stack)
-        self.endpoints = stack.start(self.parts)
+        self._close.enter_context(self.stack)
+        self.endpoints = self.stack.start(self.parts)
         if not self.plan.lake.root:
             Path(places.lake_root(self.call, self.plan)).mkdir(exist_ok=True)
         self.samples = sample.prepare(self.call, self.plan)
@@ -165,6 +167,47 @@ class Eyes:
     def _go_on(self) -> None:
         while not self._done.wait(_PAUSE_S if self._look else 0.0):
             self._look = self._take(self._look)
+
+
+class Keeper:
+    """Starts an embedded service again that has ended by itself, beside the one who shows it."""
+
+    def __init__(self, stack: Stack, pauses_s: Sequence[float] = PAUSE_S) -> None:
+        self._stack, self._pauses_s = stack, pauses_s
+        self._failures = 0
+        self._told: SimpleQueue[str] = SimpleQueue()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()  # a service that starts while the stack stops would be left behind
+
+    def told(self) -> list[str]:
+        """What happened since the last call, for people."""
+        return [self._told.get() for _ in range(self._told.qsize())]
+
+    def _go_on(self) -> None:
+        while not self._done.wait(self._pauses_s[min(self._failures, len(self._pauses_s) - 1)]):
+            for name in self._stack.ended():
+                self._restart(name)
+
+    def _restart(self, name: ServiceName) -> None:
+        self._told.put(f"{name} has ended; it starts again, on its data")
+        try:
+            self._stack.restart(name)
+        except StackFailed as error:
+            self._failures += 1
+            self._told.put(f"{name}: {error.what}")
+        else:
+            self._failures = 0
+            self._told.put(f"{name} runs again, pid {self._stack.pid(name)}")
 
 
 def wait(condition: Callable[[], bool], within_s: float, step: Callable[[], None]) -> bool:

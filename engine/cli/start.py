@@ -76,7 +76,7 @@ def up(
 ) -> None:
     """Start everything on this machine and keep it running until Ctrl-C or `ecluse down`."""
     from engine.cli.download import Meter, announce
-    from engine.cli.running import Eyes, Running
+    from engine.cli.running import Eyes, Keeper, Running
     from engine.cli.stage import Stage
     from engine.cli.traffic import Traffic
     from engine.embedded.stack import cache_folder
@@ -91,12 +91,15 @@ def up(
             project.start_workers()
             if project.samples and rate > 0:
                 stack.enter_context(Traffic(call.environment, project.samples[0].app, rate=rate))
+            keeper = stack.enter_context(Keeper(project.stack))
             eyes = stack.enter_context(Eyes(call, project.plan))
             stage = stack.enter_context(Stage(project.crew, eyes))
             stage.say(f"tables in {places.lake_root(call, project.plan)}")
             stage.say("Ctrl-C or ecluse down ends it")
             try:
                 while not all(worker.life is Life.DOWN for worker in project.crew.workers):
+                    for text in keeper.told():
+                        stage.say(text, "yellow")
                     stage.step()
             except KeyboardInterrupt:
                 stage.say("stopping: every worker ends its batch")

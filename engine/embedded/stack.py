@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from os import getpid
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, cast
 
 from engine.embedded import child, jars, java, kafka, ports, postgres, record, registry, trust
 from engine.embedded.child import Service
@@ -133,6 +133,11 @@ class Stack:
         with record.locked(self._state):
             self._start_one(name)
             self._write()
+
+    def ended(self) -> list[ServiceName]:
+        """The services that this object has started and that have ended since."""
+        owned = tuple(self._owned.items())  # another thread may start one meanwhile
+        return [cast("ServiceName", name) for name, entry in owned if not entry.process.alive]
 
     def pid(self, name: ServiceName) -> int:
         """The process of a service."""

@@ -144,6 +144,21 @@ def landed(folder: Path) -> bool:
     return bool(flows) and all(flow["in_delta"] for flow in flows)
 
 
+def rows(folder: Path) -> int:
+    told = command(folder, "status", "--json")
+    flows = json.loads(told.stdout)["flows"] if told.stdout else []
+    return sum(flow["in_delta"] or 0 for flow in flows)
+
+
+def survives_its_broker(folder: Path) -> None:
+    """Kafka is killed: `up` starts it again, and what was captured since lands."""
+    killed = record.read(folder / ".ecluse")["kafka"].process
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_until(lambda: record.read(folder / ".ecluse")["kafka"].process != killed, "Kafka is started again")
+    before = rows(folder)
+    wait_until(lambda: rows(folder) > before, "rows land again", limit_s=MINUTES_10, every_s=2)
+
+
 def test_a_project_of_init_runs_with_up_and_ends_with_down_from_another_terminal(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     assert command(tmp_path, "init", "mine").returncode == 0
@@ -152,6 +167,7 @@ def test_a_project_of_init_runs_with_up_and_ends_with_down_from_another_terminal
         again = command(folder, "up")
         assert again.returncode == 3
         assert "runs already" in again.stderr
+        survives_its_broker(folder)
         assert command(folder, "down").returncode == 0
         assert running.wait(MINUTES_10) == 0
     assert owner(folder / ".ecluse") is None

@@ -138,6 +138,7 @@ CATCHES = {
     "connectors.postgres.preflight": {"EcluseError"},
     "engine.pump.loop": {"EcluseError", "TopicRefused", "RegistryRefused", "GapSuspected"},
     "engine.pump.routes": {"RegistryRefused"},
+    "engine.cli.running": {"StackFailed"},
     "engine.lake.resolve": {"SchemaBlocked"},
 }
 
