@@ -15,8 +15,9 @@ from tests.support.services import Database, Services, running
 if TYPE_CHECKING:
     from tests.support.flows import World
 
-# Every JVM of a test lives for a minute or two: compiling for the long run costs more than it gives back.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+# Most JVMs of a test live for a minute or two: compiling for the long run costs more than it gives back. The
+# one Spark of a run outlives the 48 MB of code that a JVM keeps by default when it compiles so little.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 # A property is about values; how long a busy machine takes for one is none of its business.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -79,15 +79,17 @@ def give_up(desk: Desk, standing: Standing, commit: Commit) -> None:
 
     What it read is not known any more, nor how high its partitions stand: the table is asked for that.
     """
-    held = commits.newest(book.quarantine_path(desk.root), standing.app_id)
-    written = held is not None and held.seq == commit.seq
+    quarantine = book.quarantine_path(desk.root)
+    held = commits.newest(quarantine, standing.app_id)
+    known = held is not None and held.seq == commit.seq
+    written = known or book.transaction_version(quarantine, standing.app_id) == commit.seq
     rejected = "what it rejected is in quarantine" if written else "what it would have rejected is lost"
     why = f"its records are gone from the topic: what it read is not counted, {rejected}"
     met = batch.again(commit, standing.flow, desk.driver)
     standing.waters, standing.doubt = dict(met.waters), landed.top(desk.session, desk.root, standing.flow)
     entry = replace(
         batch.rebooked(commit, standing.flow),
-        quarantined=held.metrics.get("numOutputRows", 0) if held is not None and written else None,
+        quarantined=held.metrics.get("numOutputRows", 0) if held is not None and known else None,
         reasons=(why, *(a.reason for a in (*met.accepted, *standing.taken))),
         marks=batch.After(standing.offsets, standing.waters, standing.doubt, standing.aside).text(),
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from engine import ledger
 from engine.errors import LakeUnreachable, LandingFenced, TableReplaced
@@ -85,6 +86,31 @@ def test_a_ledger_that_was_lost_is_booked_again_from_the_tables_commits(landing:
     assert [e.landed for e in found[: len(before)]] == [e.landed for e in before]
     assert found[len(before) - 1].state == "completed"
     assert {e.state for e in found[: len(before) - 1]} == {"rebooked"}
+
+
+def test_i7_a_batch_is_completed_when_its_quarantines_commit_was_cleaned_away(
+    landing: Landing, spark: Any
+) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 20)
+    cleaned: list[str] = []
+
+    def days_pass(point: str) -> None:
+        if point == f"landing.before-ledger:{table.flow.name}" and not cleaned:
+            path = book.quarantine_path(landing.lake)
+            spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('a' = 'b')")
+            DeltaTable(str(path)).create_checkpoint()
+            *older, _ = sorted((path / "_delta_log").glob("[0-9]*.json"))
+            cleaned.extend(commit.name for commit in older)
+            for commit in older:
+                commit.unlink()
+            raise LakeUnreachable("no answer")
+
+    landing.at = days_pass
+    landing.land()
+    assert len(cleaned) > 1
+    assert [e.state for e in table.entries()] == ["completed"]
+    assert_exact(table, 20)
 
 
 def test_a_table_that_was_put_in_our_tables_place_is_refused(landing: Landing) -> None:

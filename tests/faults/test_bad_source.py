@@ -125,9 +125,9 @@ def test_a_wrong_password_is_refused_without_showing_either(walked: World) -> No
 def test_a_host_that_does_not_answer_is_named_and_tried_again(walked: World) -> None:
     walked.write_project(port=1)
     worker = walked.capture()
-    said = worker.says("source.unreachable")
+    said = worker.says("First position at stake: era 0, after 0/")
+    assert "source.unreachable" in said
     assert "127.0.0.1" in said
-    assert "First position at stake: era 0, after 0/" in said
     shown_as(walked, "unknown")
     worker.stop()
     walked.write_project()

@@ -65,6 +65,7 @@ def test_a_new_topic_is_there_once_every_partition_has_a_leader() -> None:
         [
             KafkaError.LEADER_NOT_AVAILABLE,
             KafkaError.NOT_LEADER_FOR_PARTITION,
+            KafkaError.UNKNOWN_LEADER_EPOCH,
             KafkaError.UNKNOWN_TOPIC_OR_PART,
             None,
         ]
@@ -72,7 +73,7 @@ def test_a_new_topic_is_there_once_every_partition_has_a_leader() -> None:
     admin = Admin({})
     admin._client = cluster  # noqa: SLF001 - a cluster of the test's own
     assert admin.prepare([TopicPlan("t", 3, 1, 1000, "backward", 1000)]) == {}
-    assert cluster.looks == 4
+    assert cluster.looks == 5
     assert admin.offsets(["t"]) == {"t": dict.fromkeys(range(3), (0, 0))}
 
 
