@@ -6,6 +6,7 @@ READY  := $(VENV)/.ready
 SEEDS  ?= 1
 JOBS   ?= 2
 BENCH  ?= capture
+BY_FILE = -n $(JOBS) --dist loadfile --no-loadscope-reorder -p no:randomly
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test faults bench docs lock clean
@@ -36,10 +37,10 @@ check: $(READY)  ## format, lint, types, import contracts, unit and conformance 
 # most tests wait for a service half of the time, and two at once fill two cores.
 test: $(READY)  ## every test, on the real components, JOBS=n at once
 	$(BIN)/pytest -n $(JOBS) tests/unit
-	$(BIN)/pytest -n $(JOBS) --dist loadfile tests/conformance tests/e2e tests/faults -p no:randomly --durations=30
+	$(BIN)/pytest $(BY_FILE) tests/conformance tests/e2e tests/faults --durations=30
 
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
-	SEEDS=$(SEEDS) $(BIN)/pytest -n $(JOBS) --dist loadfile tests/faults -p no:randomly
+	SEEDS=$(SEEDS) $(BIN)/pytest $(BY_FILE) tests/faults
 
 bench: $(READY)  ## against a peer: BENCH=capture|landing|memory, BENCH_SCALE=0.01 for a look
 	$(BIN)/python -m bench $(BENCH)

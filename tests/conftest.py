@@ -22,6 +22,13 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:Reserved
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+_LONG = ("test_walk", "test_landing_killed", "test_demo", "test_readme")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of many minutes begin: else one worker ends alone with the last of them."""
+    items.sort(key=lambda item: item.path.stem not in _LONG)
+
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
