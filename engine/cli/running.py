@@ -141,14 +141,12 @@ def owner(state: Path) -> child.Identity | None:
     return found if found.alive else None
 
 
-class Eyes:
-    """Looks at a project again and again beside the one who shows it: a slow answer freezes no screen."""
+class _Beside:
+    """Work in a thread of its own, as long as the ``with`` block lasts."""
 
-    def __init__(self, call: Call, plan: ProjectPlan) -> None:
-        self._take = looker(call, plan)
-        self._look: Look | None = None
+    def __init__(self, name: str) -> None:
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="eyes", daemon=True)
+        self._thread = threading.Thread(target=self._go_on, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -158,6 +156,22 @@ class Eyes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
+        self._leave()
+
+    def _leave(self) -> None:
+        """What is done before the block is left, once the thread was told."""
+
+    def _go_on(self) -> None:
+        raise NotImplementedError
+
+
+class Eyes(_Beside):
+    """Looks at a project again and again beside the one who shows it: a slow answer freezes no screen."""
+
+    def __init__(self, call: Call, plan: ProjectPlan) -> None:
+        super().__init__("eyes")
+        self._take = looker(call, plan)
+        self._look: Look | None = None
 
     @property
     def look(self) -> Look | None:
@@ -169,29 +183,21 @@ class Eyes:
             self._look = self._take(self._look)
 
 
-class Keeper:
+class Keeper(_Beside):
     """Starts an embedded service again that has ended by itself, beside the one who shows it."""
 
     def __init__(self, stack: Stack, pauses_s: Sequence[float] = PAUSE_S) -> None:
+        super().__init__("keeper")
         self._stack, self._pauses_s = stack, pauses_s
         self._failures = 0
         self._told: SimpleQueue[str] = SimpleQueue()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="keeper", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join()  # a service that starts while the stack stops would be left behind
 
     def told(self) -> list[str]:
         """What happened since the last call, for people."""
         return [self._told.get() for _ in range(self._told.qsize())]
+
+    def _leave(self) -> None:
+        self._thread.join()  # a service that starts while the stack stops would be left behind
 
     def _go_on(self) -> None:
         while not self._done.wait(self._pauses_s[min(self._failures, len(self._pauses_s) - 1)]):

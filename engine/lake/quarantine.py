@@ -17,7 +17,6 @@ from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
 from engine.lake import book, commits, halt, table
 from engine.lake.append import decoded
 from engine.lake.batch import Batch
-from engine.lake.commits import Commit
 from engine.lake.decode import Decoder, name, quote
 from engine.ledger import QUARANTINE
 from engine.names import avro_name
@@ -90,19 +89,19 @@ def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
 def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
     """Write the batch's bad records; how many the quarantine now holds of it."""
     path = book.quarantine_path(root)
-    before = commits.head(path)
     where = f"{batch.flow.name} seq {batch.seq}"
     halt.sure(
         lambda: table.append(frame, path, app_id=batch.app_id, seq=batch.seq, metadata=batch.metadata()),
         where=where,
     )
-    _, found = commits.since(path, before, batch.app_id)
-    found = found or commits.newest(path, batch.app_id)
-    if found is None and book.transaction_version(path, batch.app_id) == batch.seq:
-        rows = halt.sure(lambda: _held(frame.sparkSession, path, batch), where=where)
-    else:
-        _check(found, batch, where)
-        rows = found.metrics.get("numOutputRows", 0) if found else 0
+    commit = commits.newest(path, batch.app_id)
+    rows = held(frame.sparkSession, root, batch.app_id, batch.seq)
+    if rows is None or (commit is not None and dict(commit.span) != dict(batch.span)):
+        raise LandingFenced(
+            "the quarantine of this batch was written by somebody else",
+            where=where,
+            hint="stop the other landing of this group, then start this one again",
+        )
     if rows != expected:
         raise LedgerDisagrees(
             f"the batch saw {expected} bad records and its quarantine holds {rows}",
@@ -113,20 +112,17 @@ def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
     return rows
 
 
-def _held(session: SparkSession, path: Path, batch: Batch) -> int:
-    """The rows that the table has of the batch, where the commit that would say it was cleaned away.
+def held(session: SparkSession, root: Path, app_id: str, seq: int) -> int | None:
+    """How many rows the quarantine has of a batch; None where the newest that it has is of another one.
 
-    That takes days: a flow that stood still between its quarantine and its ledger, while others wrote theirs.
+    The commit says it. Once that is cleaned away (a flow may stand still for days between its quarantine and
+    its ledger, while others write theirs) the rows are counted.
     """
-    rows = session.read.format("delta").load(str(path))
-    return int(rows.where(f"app_id = {quote(batch.app_id)} AND seq = {batch.seq}L").count())
-
-
-def _check(found: Commit | None, batch: Batch, where: str) -> None:
-    mine = found is not None and found.seq == batch.seq and dict(found.span) == dict(batch.span)
-    if not mine:
-        raise LandingFenced(
-            "the quarantine of this batch was written by somebody else",
-            where=where,
-            hint="stop the other landing of this group, then start this one again",
-        )
+    path = book.quarantine_path(root)
+    commit = commits.newest(path, app_id)
+    if commit is not None:
+        return commit.metrics.get("numOutputRows", 0) if commit.seq == seq else None
+    if book.transaction_version(path, app_id) != seq:
+        return None
+    rows = session.read.format("delta").load(str(path)).where(f"app_id = {quote(app_id)} AND seq = {seq}L")
+    return int(halt.sure(rows.count, where=str(path)))

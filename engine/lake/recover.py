@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from engine import names
 from engine.errors import HistoryLost, TableReplaced
-from engine.lake import batch, book, commits, landed, table
+from engine.lake import batch, book, commits, landed, quarantine, table
 from engine.lake.commits import Commit
 from engine.lake.desk import Desk, Standing
 from engine.plan import FlowPlan
@@ -79,17 +79,16 @@ def give_up(desk: Desk, standing: Standing, commit: Commit) -> None:
 
     What it read is not known any more, nor how high its partitions stand: the table is asked for that.
     """
-    quarantine = book.quarantine_path(desk.root)
-    held = commits.newest(quarantine, standing.app_id)
-    known = held is not None and held.seq == commit.seq
-    written = known or book.transaction_version(quarantine, standing.app_id) == commit.seq
-    rejected = "what it rejected is in quarantine" if written else "what it would have rejected is lost"
+    held = quarantine.held(desk.session, desk.root, standing.app_id, commit.seq)
+    rejected = (
+        "what it rejected is in quarantine" if held is not None else "what it would have rejected is lost"
+    )
     why = f"its records are gone from the topic: what it read is not counted, {rejected}"
     met = batch.again(commit, standing.flow, desk.driver)
     standing.waters, standing.doubt = dict(met.waters), landed.top(desk.session, desk.root, standing.flow)
     entry = replace(
         batch.rebooked(commit, standing.flow),
-        quarantined=held.metrics.get("numOutputRows", 0) if held is not None and known else None,
+        quarantined=held,
         reasons=(why, *(a.reason for a in (*met.accepted, *standing.taken))),
         marks=batch.After(standing.offsets, standing.waters, standing.doubt, standing.aside).text(),
     )

@@ -138,16 +138,16 @@ def up(folder: Path) -> Iterator[subprocess.Popen[str]]:
             running.wait(MINUTES_10)
 
 
+def in_delta(folder: Path) -> list[int]:
+    """What has landed of each flow."""
+    told = command(folder, "status", "--json")
+    flows = json.loads(told.stdout)["flows"] if told.stdout else []
+    return [flow["in_delta"] or 0 for flow in flows]
+
+
 def landed(folder: Path) -> bool:
-    told = command(folder, "status", "--json")
-    flows = json.loads(told.stdout)["flows"] if told.stdout else []
-    return bool(flows) and all(flow["in_delta"] for flow in flows)
-
-
-def rows(folder: Path) -> int:
-    told = command(folder, "status", "--json")
-    flows = json.loads(told.stdout)["flows"] if told.stdout else []
-    return sum(flow["in_delta"] or 0 for flow in flows)
+    counts = in_delta(folder)
+    return bool(counts) and all(counts)
 
 
 def survives_its_broker(folder: Path) -> None:
@@ -155,8 +155,8 @@ def survives_its_broker(folder: Path) -> None:
     killed = record.read(folder / ".ecluse")["kafka"].process
     os.kill(killed.pid, signal.SIGKILL)
     wait_until(lambda: record.read(folder / ".ecluse")["kafka"].process != killed, "Kafka is started again")
-    before = rows(folder)
-    wait_until(lambda: rows(folder) > before, "rows land again", limit_s=MINUTES_10, every_s=2)
+    before = sum(in_delta(folder))
+    wait_until(lambda: sum(in_delta(folder)) > before, "rows land again", limit_s=MINUTES_10, every_s=2)
 
 
 def test_a_project_of_init_runs_with_up_and_ends_with_down_from_another_terminal(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from engine.lake import scratch
 
 _RUN = """\
-import sys, time
+import signal, sys
 from pathlib import Path
 from engine.lake import scratch
 folder = scratch.own(Path(sys.argv[1]))
 (folder / "spill").write_bytes(b"x" * 1000)
 print(folder, flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 
