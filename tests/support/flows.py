@@ -106,7 +106,7 @@ class World:
     mix: Mix = field(default_factory=Mix)
     workers: list[Worker] = field(default_factory=list)
     poisoned: set[tuple[str, int, int]] = field(default_factory=set)
-    _landing_since: datetime = datetime.min.replace(tzinfo=UTC)
+    _landing_since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     _plan: Iterator[Transaction] | None = None
     _registry: oracles_topic.Registry | None = None
     _told: dict[str, list[Change]] = field(default_factory=dict)
@@ -233,7 +233,7 @@ class World:
     def landing(self, *, until_done: bool = False, point: str = "", nth: int = 1) -> Worker:
         """``run landing``; with a point, one that kills itself (and its JVM) there."""
         words = ["run", "landing", *(["--available-now"] if until_done else [])]
-        self._landing_since = datetime.now(UTC)
+        self._landing_since = datetime.now(UTC).replace(microsecond=0)
         return self._start("landing", words, point, nth)
 
     def land(self) -> Worker:
@@ -253,9 +253,9 @@ class World:
     def killed_at(self, worker: Worker, point: str) -> None:
         """Assert that a worker reached its point and died there."""
         code = worker.ended()
-        reached = self.record.read_text(encoding="utf-8").splitlines()[-1:] if self.record.exists() else []
-        assert reached, f"{point} was never reached; exit {code}: {worker.text()[-3000:]}"
-        assert reached[0].startswith(point), reached
+        reached = self.record.read_text(encoding="utf-8") if self.record.exists() else ""
+        last = reached.splitlines()[-1] if reached else "no point"
+        assert last.startswith(point), f"{last} was reached; exit {code}: {worker.text()[-3000:]}"
         assert code == KILLED, worker.text()[-3000:]
 
     @property
@@ -354,11 +354,9 @@ class World:
         """Waiting for a flow that has stopped, and that nobody has answered since, helps nobody."""
         path = self.lake / "_ecluse" / "flows" / f"walk.{flow}.json"
         state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"state": "new"}
-        if state["state"] == "stopped":
-            since = datetime.fromisoformat(state["since"])
-            # what stopped an earlier landing stands there until this one has landed its first batch
-            ours = since >= self._landing_since.replace(microsecond=0)
-            assert not ours or datetime.now(UTC) - since < _STOPPED_MAX, state
+        # what stopped an earlier landing stands there until this one has landed its first batch
+        if state["state"] == "stopped" and datetime.fromisoformat(state["since"]) >= self._landing_since:
+            assert datetime.now(UTC) - datetime.fromisoformat(state["since"]) < _STOPPED_MAX, state
         return self.caught_up(flow)
 
     def caught_up(self, flow: str) -> bool:
