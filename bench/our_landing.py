@@ -1,7 +1,7 @@
 """Our side of the landing bench, as a program: the real dispatch, available now, in a Spark that stays.
 
 Rule: the flow is as the shipped template makes it, but for its batch size; the registry, the topic and the
-lake are real. It reads a folder per line from its input, lands the whole topic into a lake there, and
+lake are real. It reads a table's folder per line from its input, lands the whole topic into it, and
 answers when it is done; a flow that is not streaming then is an error.
 """
 
@@ -26,9 +26,9 @@ from engine.state import State
 from engine.topic import KafkaTopic
 
 
-def flow(given: dict[str, Any]) -> FlowPlan:
-    """The flow, as a plan has it."""
-    name = "bench.parcel"
+def flow(given: dict[str, Any], path: Path) -> FlowPlan:
+    """The flow into the table at ``path``, as a plan has it."""
+    name = f"bench.{path.name}"
     return FlowPlan(
         name=name,
         group="default",
@@ -38,22 +38,22 @@ def flow(given: dict[str, Any]) -> FlowPlan:
         table=TableSpec(name, change.SCHEMA, change.TABLE),
         topic=TopicPlan(given["topic"], given["partitions"], 1, 86_400_000, "backward", 8 << 20),
         schema=SchemaPolicy("evolve", "evolve", "keep", "park", "park"),
-        sink=SinkPlan(given["table"], "append", (), "hard"),
+        sink=SinkPlan(f"{path.parent.name}.{path.name}", "append", (), "hard"),
         freshness_s=10.0,
         rows_per_commit=given["rows_per_commit"],
     )
 
 
-def land(spark: SparkSession, given: dict[str, Any], root: Path) -> None:
-    """One pass over the topic, from its beginning to its end, into a new lake."""
+def land(spark: SparkSession, given: dict[str, Any], path: Path) -> None:
+    """One pass over the topic, from its beginning to its end, into a new table of the lake."""
     kafka = {"bootstrap.servers": given["bootstrap"]}
     world = World(
-        lake_root=root,
+        lake_root=path.parent.parent,
         kafka=kafka,
         schemas=HttpRegistry(given["registry"]),
         topics=KafkaTopic(kafka),
     )
-    lane = LanePlan("default", "live", (flow(given),), 2, 1.0)
+    lane = LanePlan("default", "live", (flow(given, path),), 2, 1.0)
     for state in drive(spark, lane, world, stop=threading.Event(), available_now=True).values():
         if state.state is not State.STREAMING:
             raise RuntimeError(f"{state.flow} is {state.state}: {state.code} {state.what}")
@@ -63,8 +63,8 @@ def main(given: dict[str, Any]) -> None:
     """Answer requests until the input ends."""
     spark = start(engine(given))
     announce()
-    for root in requests():
-        land(spark, given, root)
+    for path in requests():
+        land(spark, given, path)
         announce()
     end(spark)
 

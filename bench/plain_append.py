@@ -2,8 +2,8 @@
 
 Rule: what a good user of Spark would write by hand (kafka → from_avro → append, available-now), with the
 session settings of our own landing, a batch size that gives as many files, and the same columns out but
-for those that only our engine has a use for. No check, no quarantine, no ledger. It reads a folder per
-line from its input and answers when the table in it is complete.
+for those that only our engine has a use for. No check, no quarantine, no ledger. It reads a table's
+folder per line from its input and answers when the table is complete.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COLUMNS = (
 )
 
 
-def append(spark: SparkSession, given: dict[str, Any], root: Path) -> None:
+def append(spark: SparkSession, given: dict[str, Any], path: Path) -> None:
     """One pass over the topic, from its beginning to its end, into a new table."""
     records = (
         spark.readStream.format("kafka")
@@ -40,13 +40,12 @@ def append(spark: SparkSession, given: dict[str, Any], root: Path) -> None:
         .load()
     )
     decoded = records.select(from_avro(expr("substring(value, 6)"), given["schema"]).alias("r"))
-    table = root / given["table"].replace(".", "/")
     query = (
         decoded.selectExpr(*_COLUMNS)
         .writeStream.format("delta")
-        .option("checkpointLocation", str(root / "checkpoint"))
+        .option("checkpointLocation", str(path.with_name(f"{path.name}_checkpoint")))
         .trigger(availableNow=True)
-        .start(str(table))
+        .start(str(path))
     )
     query.awaitTermination()
 
@@ -55,8 +54,8 @@ def main(given: dict[str, Any]) -> None:
     """Answer requests until the input ends."""
     spark = start(engine(given))
     announce()
-    for root in requests():
-        append(spark, given, root)
+    for path in requests():
+        append(spark, given, path)
         announce()
     end(spark)
 

@@ -85,7 +85,9 @@ def start(engine: Engine) -> SparkSession:
         "spark.jars": ",".join(str(jar) for jar in engine.jars),
         "spark.driver.memory": engine.memory,
         "spark.driver.extraJavaOptions": (
-            f'-XX:+UseParallelGC "-Dderby.system.home={folder}" "-Djava.io.tmpdir={folder}"'
+            # the generated method of a table with a dozen columns is "huge", and would stay interpreted
+            "-XX:+UseParallelGC -XX:-DontCompileHugeMethods "
+            f'"-Dderby.system.home={folder}" "-Djava.io.tmpdir={folder}"'
         ),
         "spark.local.dir": str(folder),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,6 +11,10 @@ from typing import Any
 import pytest
 
 from engine.errors import RowTooLarge
+from engine.lake import append, decode
+from engine.lake.batch import Batch, Water
+from engine.lake.decode import NONCE_BYTES, Decoder
+from engine.lake.table import engine_columns
 from engine.state import State
 from tests.support.landing import Landing
 
@@ -117,3 +122,26 @@ def test_a_stub_stops_the_flow_at_its_offset_and_the_others_go_on(landing: Landi
     assert [r["id"] for r in table.rows()] == [1]
     assert states[other.flow.name].state is State.STREAMING
     assert len(other.rows()) == 1
+
+
+def test_a_large_batch_is_decoded_and_checked_by_compiled_code(
+    landing: Landing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = landing.table()
+    writer = decode.parse(1, json.dumps(table.maker.schema), table.topic)
+    assert writer is not None
+    decoder = Decoder(columns=writer.columns, writers=[writer], nonce=bytes(NONCE_BYTES))
+    span = {0: (0, 1_000_000)}
+    batch = Batch(
+        flow=table.flow, app_id="a", seq=1, span=span, topic_id="t", driver="d", landed_at_us=1,
+        waters={0: Water(1, (1, 8, 0))}, next={0: 1_000_000},
+    )  # fmt: skip
+    session = landing.spark
+    raw = session.range(3).selectExpr(
+        "cast(id % 2 AS int) AS partition", "id AS offset", "cast(cast(id AS string) AS binary) AS value"
+    )
+    append.rows(raw, decoder, batch, engine_columns(table.flow)).frame.explain()
+    plan = capsys.readouterr().out
+    steps = [line for line in plan.splitlines() if "Project [" in line or "Filter " in line]
+    assert len(steps) > 3
+    assert [line[:80] for line in steps if "*(" not in line] == [], "steps that Spark does not compile"
