@@ -227,7 +227,7 @@ class Decoder:
         bad_text = [
             f"WHEN NOT is_valid_utf8(i.{name(avro_name(c))}) THEN {quote('utf8:' + c)}" for c in texts
         ]
-        # in the order of the columns; a sort would be a lambda, which Spark does not compile
+        # the same columns come in the same order; a sort would be a lambda, which Spark does not compile
         unfit = "WHEN size(unfit) > 0 THEN concat('unfit:', array_join(map_keys(unfit), ','))"
         strand = f"WHEN strand <> '{STREAM}' THEN 'strand-unknown'"
         ops = "WHEN op NOT IN ('c', 'u', 'd', 't') THEN 'op-unknown'"
