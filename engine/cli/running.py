@@ -142,11 +142,15 @@ def owner(state: Path) -> child.Identity | None:
 
 
 class _Beside:
-    """Work in a thread of its own, as long as the ``with`` block lasts."""
+    """Work in a thread of its own, as long as the ``with`` block lasts.
 
-    def __init__(self, name: str) -> None:
+    With ``awaited`` the block is left only when the work has ended too.
+    """
+
+    def __init__(self, name: str, work: Callable[[], None], *, awaited: bool) -> None:
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name=name, daemon=True)
+        self._thread = threading.Thread(target=work, name=name, daemon=True)
+        self._awaited = awaited
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -156,20 +160,15 @@ class _Beside:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        self._leave()
-
-    def _leave(self) -> None:
-        """What is done before the block is left, once the thread was told."""
-
-    def _go_on(self) -> None:
-        raise NotImplementedError
+        if self._awaited:
+            self._thread.join()
 
 
 class Eyes(_Beside):
     """Looks at a project again and again beside the one who shows it: a slow answer freezes no screen."""
 
     def __init__(self, call: Call, plan: ProjectPlan) -> None:
-        super().__init__("eyes")
+        super().__init__("eyes", self._go_on, awaited=False)
         self._take = looker(call, plan)
         self._look: Look | None = None
 
@@ -187,7 +186,8 @@ class Keeper(_Beside):
     """Starts an embedded service again that has ended by itself, beside the one who shows it."""
 
     def __init__(self, stack: Stack, pauses_s: Sequence[float] = PAUSE_S) -> None:
-        super().__init__("keeper")
+        # a service that starts while the stack stops would be left behind
+        super().__init__("keeper", self._go_on, awaited=True)
         self._stack, self._pauses_s = stack, pauses_s
         self._failures = 0
         self._told: SimpleQueue[str] = SimpleQueue()
@@ -195,9 +195,6 @@ class Keeper(_Beside):
     def told(self) -> list[str]:
         """What happened since the last call, for people."""
         return [self._told.get() for _ in range(self._told.qsize())]
-
-    def _leave(self) -> None:
-        self._thread.join()  # a service that starts while the stack stops would be left behind
 
     def _go_on(self) -> None:
         while not self._done.wait(self._pauses_s[min(self._failures, len(self._pauses_s) - 1)]):
