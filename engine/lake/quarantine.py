@@ -18,6 +18,7 @@ from engine.lake import book, commits, halt, table
 from engine.lake.append import decoded
 from engine.lake.batch import Batch
 from engine.lake.decode import Decoder, name, quote
+from engine.lake.ranges import Range
 from engine.ledger import QUARANTINE
 from engine.names import avro_name
 
@@ -94,9 +95,8 @@ def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
         lambda: table.append(frame, path, app_id=batch.app_id, seq=batch.seq, metadata=batch.metadata()),
         where=where,
     )
-    commit = commits.newest(path, batch.app_id)
-    rows = held(frame.sparkSession, root, batch.app_id, batch.seq)
-    if rows is None or (commit is not None and dict(commit.span) != dict(batch.span)):
+    rows = held(frame.sparkSession, root, batch.app_id, batch.seq, batch.span)
+    if rows is None:
         raise LandingFenced(
             "the quarantine of this batch was written by somebody else",
             where=where,
@@ -112,7 +112,7 @@ def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
     return rows
 
 
-def held(session: SparkSession, root: Path, app_id: str, seq: int) -> int | None:
+def held(session: SparkSession, root: Path, app_id: str, seq: int, span: Range) -> int | None:
     """How many rows the quarantine has of a batch; None where the newest that it has is of another one.
 
     The commit says it. Once that is cleaned away (a flow may stand still for days between its quarantine and
@@ -121,7 +121,8 @@ def held(session: SparkSession, root: Path, app_id: str, seq: int) -> int | None
     path = book.quarantine_path(root)
     commit = commits.newest(path, app_id)
     if commit is not None:
-        return commit.metrics.get("numOutputRows", 0) if commit.seq == seq else None
+        same = commit.seq == seq and dict(commit.span) == dict(span)
+        return commit.metrics.get("numOutputRows", 0) if same else None
     if book.transaction_version(path, app_id) != seq:
         return None
     rows = session.read.format("delta").load(str(path)).where(f"app_id = {quote(app_id)} AND seq = {seq}L")

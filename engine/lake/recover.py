@@ -79,7 +79,7 @@ def give_up(desk: Desk, standing: Standing, commit: Commit) -> None:
 
     What it read is not known any more, nor how high its partitions stand: the table is asked for that.
     """
-    held = quarantine.held(desk.session, desk.root, standing.app_id, commit.seq)
+    held = quarantine.held(desk.session, desk.root, standing.app_id, commit.seq, commit.span)
     rejected = (
         "what it rejected is in quarantine" if held is not None else "what it would have rejected is lost"
     )

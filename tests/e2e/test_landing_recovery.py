@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from engine import ledger
+from engine import ledger, names
 from engine.errors import LakeUnreachable, LandingFenced, TableReplaced
 from engine.lake import book
+from engine.lake import table as lake_table
 from engine.state import State
 from tests.support.avro_records import Field
 from tests.support.landing import Landing, Table
@@ -153,6 +154,25 @@ def test_a_second_driver_is_fenced_and_nothing_is_lost_or_doubled(landing: Landi
     landing.at = lambda _point: None
     landing.land()
     assert_exact(table, 10)
+
+
+def test_i4_a_quarantine_of_other_offsets_is_never_counted_as_this_batchs(
+    landing: Landing, spark: Any
+) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 10)
+    path, app_id = book.quarantine_path(landing.lake), names.app_id(table.flow.name, 1)
+
+    def another_driver_first(point: str) -> None:
+        if point == f"landing.after-table:{table.flow.name}":
+            nothing = spark.read.format("delta").load(str(path)).limit(0)
+            said = json.dumps({"offsets": {"0": [0, 1]}})
+            lake_table.append(nothing, path, app_id=app_id, seq=1, metadata=said)
+
+    landing.at = another_driver_first
+    state = landing.land()[table.flow.name]
+    assert (state.state, state.code) == (State.STOPPED, LandingFenced.code)
+    assert table.entries() == []
 
 
 def test_maintenance_between_batches_changes_nothing(landing: Landing, spark: Any) -> None:
