@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ from bench import measure
 
 _CHURN = ["/bin/sh", "-c", "while :; do /bin/true; done"]
 _LOOKS_S = 1.0
+_LONG_S = 0.2
 
 
 def test_a_process_that_ends_while_its_tree_is_read_is_left_out() -> None:
@@ -38,3 +40,26 @@ def test_a_tree_has_its_descendants() -> None:
         for pid in (child, parent.pid):
             assert pid in found
             os.kill(pid, 9)
+
+
+def test_a_meter_reads_what_a_tree_has_used_since_its_clock_started() -> None:
+    with subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]) as busy:
+        with measure.Meter({"sut": busy.pid, "other": os.getpid()}) as meter:
+            _used(busy.pid, _LONG_S)
+            meter.restart()
+            _used(busy.pid, _LONG_S)
+            busy.send_signal(signal.SIGSTOP)
+            used = meter.read()
+        total_s = measure.cpu_s(busy.pid)
+        busy.kill()
+    assert _LONG_S - 0.02 <= used.cpu_s["sut"] <= total_s - _LONG_S + 0.02  # a tick on either side
+    assert used.wall_s > 0
+    assert used.peak_bytes["sut"] > 0
+    assert "other" not in used.peak_bytes
+
+
+def _used(pid: int, more_s: float) -> None:
+    """Return when a process has used so much more of the processor."""
+    enough_s = measure.cpu_s(pid) + more_s
+    while measure.cpu_s(pid) < enough_s:
+        time.sleep(0.01)
