@@ -54,7 +54,7 @@ kind: Flow
 metadata: {{name: parcel, owner: bench@example.org}}
 spec:
   template: {template}@1
-  params: {{connection: {connection}, table: {table}, mode: append, partitions: {partitions}}}
+  params: {{connection: {connection}, table: {table}, mode: append, snapshot: none, partitions: {partitions}}}
 """
 
 

@@ -23,6 +23,8 @@ CAPTURE_COMMIT: Final = "ecluse_capture_last_commit_timestamp_seconds"
 CAPTURE_CONFIRMED: Final = "ecluse_capture_last_confirm_timestamp_seconds"
 CAPTURE_POSITION: Final = "ecluse_capture_position"
 CAPTURE_LAG: Final = "ecluse_capture_source_lag_seconds"
+CAPTURE_READ: Final = "ecluse_snapshot_rows"
+CAPTURE_PROGRESS: Final = "ecluse_snapshot_progress_ratio"
 CAPTURE_WAITED: Final = "ecluse_capture_topic_waits_total"
 
 # the landing
@@ -47,6 +49,15 @@ class CaptureMeters:
         size = Counter(CAPTURE_BYTES, "Bytes of record values sent.", [*labels, "table"], registry=registry)
         failures = Counter(CAPTURE_FAILURES, "Failures, by code.", [*labels, "code"], registry=registry)
         self._capture, self._rows, self._bytes, self._failures = capture, rows, size, failures
+        self._read = Gauge(
+            CAPTURE_READ, "Rows of a snapshot that are durable.", [*labels, "table"], registry=registry
+        )
+        self._progress = Gauge(
+            CAPTURE_PROGRESS,
+            "How much of a table its snapshot has read, by the server's estimate; absent where it has none.",
+            [*labels, "table"],
+            registry=registry,
+        )
         self.marks = Counter(CAPTURE_MARKS, "Marks confirmed.", labels, registry=registry).labels(capture)
         self.waits = Counter(
             CAPTURE_WAITED, "Times the topic made the capture wait.", labels, registry=registry
@@ -68,6 +79,12 @@ class CaptureMeters:
             if count:
                 self._rows.labels(self._capture, table, op).inc(count)
         self._bytes.labels(self._capture, table).inc(size)
+
+    def reading(self, table: str, rows: int, expected: int | None, *, done: bool) -> None:
+        """How far the snapshot of a table is."""
+        self._read.labels(self._capture, table).set(rows)
+        if done or expected:
+            self._progress.labels(self._capture, table).set(1.0 if done else rows / (expected or 1))
 
     def failed(self, code: str) -> None:
         """Count a failure that is waited out."""

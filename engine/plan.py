@@ -19,6 +19,7 @@ from engine.secrets import SecretRef
 from engine.source import TableSpec
 from engine.template import Connection, Flow, Node, Place, Project
 
+_RUN: Final = 0  # of a snapshot, the first
 _BROKERS_DEFAULT: Final = -1  # as many copies as the brokers are set to make
 _QUEUE_BYTES_MAX: Final = 32 * 2**20
 _MARK_INTERVAL_S: Final = 1.0
@@ -270,7 +271,13 @@ class _Assembly:
             owner=self.take(f"flows.{name}.owner", flow.owner),
             template=self.take(f"flows.{name}.template", flow.template),
             connection=connection,
-            table=TableSpec(name, schema, table, take("table.on_truncate", "source", "on_truncate")),
+            table=TableSpec(
+                name,
+                schema,
+                table,
+                take("table.on_truncate", "source", "on_truncate"),
+                _RUN if take("table.snapshot", "source", "snapshot", "mode") == "initial" else None,
+            ),
             topic=TopicPlan(
                 name=names.topic(connection, schema, table),
                 partitions=take("topic.partitions"),

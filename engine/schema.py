@@ -240,6 +240,11 @@ class Relation:
     key: tuple[str, ...]
     identity: Identity
 
+    @property
+    def name(self) -> str:
+        """Schema and table."""
+        return f"{self.schema}.{self.table}"
+
 
 class Change(StrEnum):
     """The kinds of schema change that a flow has a policy for."""

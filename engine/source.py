@@ -51,6 +51,28 @@ A control row ``t`` has neither image.
 STREAM: Final = "stream"
 """The strand of the change stream."""
 
+_SNAPSHOT: Final = "snapshot"
+
+
+def snapshot_strand(run: int, part: int) -> str:
+    """The strand of one part of a table's snapshot: the rows that were read under one snapshot of the source.
+
+    >>> snapshot_strand(0, 7)
+    'snapshot:0:7'
+    """
+    return f"{_SNAPSHOT}:{run}:{part}"
+
+
+def snapshot_of(strand: str) -> tuple[int, str] | None:
+    """The run and the part of a snapshot's strand; None for any other strand.
+
+    >>> snapshot_of("snapshot:0:7"), snapshot_of(STREAM)
+    ((0, '7'), None)
+    """
+    kind, _, rest = strand.partition(":")
+    run, _, part = rest.partition(":")
+    return (int(run), part) if kind == _SNAPSHOT else None
+
 
 class Rows(NamedTuple):
     """Consecutive rows of one relation in one transaction.
@@ -58,6 +80,8 @@ class Rows(NamedTuple):
     Row i has position (era, major, first_minor + 2·i): minor is even, odd only for the insert half of a
     key change. The index counts all decoded rows of the table in the transaction, before any filter.
     ``committed_us`` is the source's commit time in microseconds since 1970; ``tx`` the transaction's id.
+    Rows of a snapshot have op ``r``, the time at which it was taken, and no transaction (0). ``early``:
+    updates that leave values out, of rows that a snapshot is yet to read: it brings what they leave out.
     """
 
     relation: Relation
@@ -68,6 +92,7 @@ class Rows(NamedTuple):
     committed_us: int
     tx: int
     rows: Sequence[Row]
+    early: bool = False
 
 
 class Mark(NamedTuple):
@@ -105,11 +130,31 @@ class TableGap(NamedTuple):
     text: str
 
 
+class Reading(NamedTuple):
+    """How far the snapshot of one table is.
+
+    ``rows`` of about ``expected`` (None: nobody knows) are durable with the next mark. ``waits_for`` says
+    what it waits for, empty when it does not.
+    """
+
+    schema: str
+    table: str
+    run: int
+    rows: int
+    expected: int | None
+    done: bool = False
+    waits_for: str = ""
+
+
+Item = Rows | Mark | TableGap | Reading
+"""What a source gives."""
+
+
 class Source(Protocol):
     """An open source: one reader, one thread."""
 
-    def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
-        """Give rows, marks and gaps; see the promises above."""
+    def read(self, *, limit: int, wait_s: float) -> Iterator[Item]:
+        """Give rows, marks, gaps and how far a snapshot is; see the promises above."""
         ...
 
     def confirm(self, mark: Mark) -> None:
@@ -122,13 +167,15 @@ class TableSpec:
     """One table of a capture, as the plan names it.
 
     ``on_truncate``: a truncate is told as a row, not told, or told as a row behind a ``TableGap`` so that a
-    person decides first. Where flows on one table differ, the most careful one rules.
+    person decides first. Where flows on one table differ, the most careful one rules. ``snapshot`` is the run
+    in which the rows that it holds are read; None: they are not.
     """
 
     flow: str
     schema: str
     table: str
     on_truncate: Literal["apply", "ignore", "stop"] = "apply"
+    snapshot: int | None = None
 
 
 Level = Literal["ok", "warn", "fail"]

@@ -7,13 +7,14 @@ transaction ends or their bound is reached, whichever is first. This room reads 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from connectors.postgres import wire
 from connectors.postgres.catalog import Known
 from connectors.postgres.cells import Form
+from connectors.postgres.progress import Progress
 from connectors.postgres.wire import BODY, Parse, ParseAny, Values, WireRelation
 from engine.errors import SourceRefused
 from engine.schema import Identity, Relation
@@ -41,18 +42,20 @@ class Transaction(NamedTuple):
 class Learn(NamedTuple):
     """What the decoder asks of others, as the transaction of this number left it.
 
-    A relation's facts (None: not a table of ours), and a row's missing values.
+    A relation's facts (None: not a table of ours), and a row's missing values. ``unread``: whether a row's
+    key lies behind what has been read of its table's snapshot.
     """
 
     relation: Callable[[WireRelation, int], Known | str | None]
     reread: Callable[[Relation, Values, int], Values]
     on_truncate: Callable[[Relation], OnTruncate]
+    unread: Callable[[Relation, Values, Progress], bool]
 
 
 class Table:
     """A captured table on this connection: its parsers, and the rows that wait."""
 
-    __slots__ = ("full", "index", "key_at", "known", "parse", "parse_any", "rows")
+    __slots__ = ("full", "index", "key_at", "known", "parse", "parse_any", "reading", "rows")
 
     def __init__(self, known: Known, parse: Parse, parse_any: ParseAny) -> None:
         self.known = known
@@ -60,6 +63,7 @@ class Table:
         self.parse_any = parse_any
         self.rows: list[Row] = []
         self.index = 0
+        self.reading: Progress | None = None  # of a snapshot that has not read every row yet
         relation = known.relation
         self.full = relation.identity is Identity.FULL
         self.key_at = [n for n, column in enumerate(relation.columns) if column.name in relation.key]
@@ -88,7 +92,9 @@ class _Open:
 class Decoder:
     """The messages of one connection, in order."""
 
-    def __init__(self, learn: Learn, form: Form, era: int) -> None:
+    def __init__(
+        self, learn: Learn, form: Form, era: int, snapshots: Mapping[str, Progress] | None = None
+    ) -> None:
         self.era = era
         self.last: Transaction | None = None  # the newest complete transaction
         self.in_transaction = False
@@ -97,6 +103,8 @@ class Decoder:
         self._form = form
         self._open = _Open()
         self._tables: dict[bytes, Table] = {}
+        self._early: dict[bytes, Table] = {}  # nothing of them is told before their snapshot has begun
+        self._snapshots = snapshots or {}
         self._others: dict[bytes, Blocked | None] = {}
         self._said: dict[bytes, bytes] = {}
         self._touched: list[Table] = []  # with rows that wait
@@ -130,6 +138,31 @@ class Decoder:
         except (IndexError, struct.error):
             raise wire.malformed(d, len(d)) from None
 
+    @property
+    def open_at(self) -> int:
+        """The commit of the open transaction; 0 where none is open."""
+        return self._open.commit_lsn if self.in_transaction else 0
+
+    def snapshots(self, now: Mapping[str, Progress]) -> None:
+        """Take over how far the snapshots are."""
+        self._snapshots = now
+        for table in self._tables.values():
+            table.reading = self._reading(table)
+        self._wake()
+
+    def _reading(self, table: Table) -> Progress | None:
+        progress = self._snapshots.get(table.known.relation.name)
+        return progress if progress is not None and progress.pending else None
+
+    def _wake(self) -> None:
+        """Tell from here on what happens to tables whose snapshot begins at or before this transaction."""
+        for relid, table in list(self._early.items()):
+            reading = self._reading(table)
+            if reading is None or reading.told_from <= self._open.commit_lsn:
+                del self._early[relid], self._others[relid]
+                table.reading = reading
+                self._tables[relid] = table
+
     def take(self) -> list[Rows]:
         """The rows that wait, as runs; they are the caller's now."""
         runs, self._ready = self._ready, []
@@ -156,6 +189,8 @@ class Decoder:
             table.index = 0
         self._seen = []
         self.in_transaction = True
+        if self._early:
+            self._wake()
         return False
 
     def _commit(self, d: bytes) -> bool:
@@ -224,14 +259,27 @@ class Decoder:
         if table is None:
             return self._pass(d)
         if d[30] == wire.NEW_ROW:
-            return self._add(table, ("u", None, table.parse(d, 31)), len(d))
+            return self._updated(table, ("u", None, table.parse(d, 31)), len(d))
         if d[30] not in (wire.OLD_KEY, wire.OLD_ROW):
             raise wire.malformed(d, 30)
         old, at = table.parse_any(d, 31)
         if d[at] != wire.NEW_ROW:
             raise wire.malformed(d, at)
-        new = table.parse(d, at + 1)
-        return self._add(table, self._changed(table, old, new), len(d))
+        return self._updated(table, self._changed(table, old, table.parse(d, at + 1)), len(d))
+
+    def _updated(self, table: Table, row: Row, size: int) -> bool:
+        op, _, new = row
+        reading = table.reading
+        if reading is None or new is None or op != "u" or UNCHANGED not in new:
+            return self._add(table, row, size)
+        early = self._learn.unread(table.known.relation, tuple(new), reading)
+        if early:
+            self._close(table)  # a run is early or it is not
+        full = self._add(table, row, size)
+        if early:
+            *self._ready, run = self.take()
+            self._ready.append(run._replace(early=True))
+        return full or early
 
     def _changed(self, table: Table, old: Values, new: Values) -> Row:
         """An update that came with its old row or its old key."""
@@ -295,6 +343,7 @@ class Decoder:
         if self._said.get(relid) == body:
             return False  # said again after a change that does not touch what it says
         message = wire.relation(d)
+        self._early.pop(relid, None)
         known = self._learn.relation(message, self._open.xid)
         table = self._tables.get(relid)
         if message.identity != "f":  # under FULL the key is the catalogue's, and may change unsaid
@@ -327,6 +376,10 @@ class Decoder:
         if other is not None and other.missed:
             at = wire.show_lsn(self._open.commit_lsn)
             self._tell(other.schema, other.table, f"changes before {at} were passed over: {other.why}")
+        made.reading = self._reading(made)
+        if made.reading is not None and made.reading.told_from > self._open.commit_lsn:
+            self._early[relid], self._others[relid] = made, None
+            return
         self._tables[relid] = made
         if made.index:
             self._seen.append(made)

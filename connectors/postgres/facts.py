@@ -17,7 +17,7 @@ from connectors.postgres.wire import lsn
 from engine.source import TableSpec
 
 VERSION_MIN: Final = 140000
-_FILTERS_FROM: Final = 150000  # row filters and column lists
+FILTERS_FROM: Final = 150000  # row filters and column lists
 _CONFLICT_FROM: Final = 160000
 _REASON_FROM: Final = 170000
 
@@ -165,7 +165,7 @@ def prints(side: Connection, config: PostgresConfig, tables: Iterable[TableSpec]
     at = end_of_log(side)
     found = side.execute(_PUBLICATION, (config.publication,)).fetchone()
     publication = dict(zip(_PUBLICATION_NAMES, found, strict=True)) if found else None
-    has_filters = side.info.server_version >= _FILTERS_FROM
+    has_filters = side.info.server_version >= FILTERS_FROM
     query = _TABLES.format(
         filter="coalesce(r.prqual::text, '')" if has_filters else "''",
         columns="coalesce(r.prattrs::text, '')" if has_filters else "''",

@@ -67,14 +67,19 @@ def of_table(side: Connection, spec: TableSpec, *, new: bool) -> Iterator[Findin
     ]
     yield from troubles
     if not may_read:
+        what = (
+            "a key change that leaves a large value alone cannot fetch it"
+            if spec.snapshot is None
+            else "the rows that it holds wait until it may"
+        )
         yield Finding(
             "warn",
             "table",
-            f"{name} may not be read: a key change that leaves a large value alone cannot fetch it",
+            f"{name} may not be read: {what}",
             fix=f"GRANT SELECT ON {identifier(spec.schema, spec.table)} TO {identifier(side.info.user)}",
             table=name,
         )
-    elif new:
+    elif new and spec.snapshot is None:
         yield from _rows(side, spec)
     if not any(finding.level == "fail" for finding in troubles):
         yield Finding("ok", "table", f"{name} can be captured", table=name)

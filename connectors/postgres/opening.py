@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 from psycopg import errors, pq, sql
 
-from connectors.postgres import facts, gap, overlap, publication, resume, session
+from connectors.postgres import facts, gap, overlap, progress, publication, resume, session
 from connectors.postgres.catalog import Known, know
 from connectors.postgres.cells import Form
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Decoder, Learn, OnTruncate
 from connectors.postgres.facts import Prints, Server, Slot
+from connectors.postgres.readings import Readings
 from connectors.postgres.reread import reread
 from connectors.postgres.resume import Resume
 from connectors.postgres.session import Lines, translated
@@ -75,14 +76,19 @@ def _open(
         )
     if mark is None or not mark.at:
         at, gaps, late = _fresh(start, mark.era if mark else 0), list[TableGap](), list[TableSpec]()
+        streamed = list[str]()
     else:
-        at, gaps, late = _again(start, resume.load(mark))
+        was = resume.load(mark)
+        at, gaps, late = _again(start, was)
+        streamed = [*was.table_prints, *was.left]
     form: Form = "binary" if facts.binary_is_safe(lines.side, config.publication) else "text"
-    decoder = Decoder(_learn(start, form), form, at.era)
+    at = replace(at, snapshots=progress.planned(at.snapshots, tables, streamed))
+    readings = Readings(config, lines.side, form, tables, dict(at.snapshots))
+    decoder = Decoder(_learn(start, form, readings), form, at.era, at.snapshots)
     _stream(start, at, form)
     at = overlap.prove(config, lines.walsender.pgconn, decoder, at)
     at = replace(at, accepted=())  # used up
-    source = PostgresSource(config, lines, decoder, at, tables)
+    source = PostgresSource(config, lines, decoder, at, readings)
     source.announce(gaps, late)
     return source
 
@@ -174,7 +180,7 @@ def _accepted(start: _Start, at: Resume, was: Resume, *, renewed: bool) -> Resum
     return replace(at, era=era, confirmed=confirmed, last=None, overlap="none")
 
 
-def _learn(start: _Start, form: Form) -> Learn:
+def _learn(start: _Start, form: Form, readings: Readings) -> Learn:
     side = start.lines.side
     wanted = {(spec.schema, spec.table) for spec in start.tables}
 
@@ -195,7 +201,7 @@ def _learn(start: _Start, form: Form) -> Learn:
         # flows on one table read one topic: the most careful of them rules
         return "stop" if "stop" in said else "apply" if "apply" in said else "ignore"
 
-    return Learn(relation, missing, on_truncate)
+    return Learn(relation, missing, on_truncate, readings.unread)
 
 
 def _stream(start: _Start, at: Resume, form: Form) -> None:

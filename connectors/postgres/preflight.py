@@ -32,7 +32,7 @@ def preflight(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[F
             found += _server(side)
             found += _role(side, config)
             slot, now = facts.slot(side, config.slot), facts.prints(side, config, tables)
-            found += _limits(side, slot)
+            found += _limits(side, slot, reads=any(spec.snapshot is not None for spec in tables))
             found += _slot(config, slot)
             found += _publication(side, config, tables, now)
             for spec in sorted(set(tables), key=lambda s: (s.schema, s.table)):
@@ -117,16 +117,19 @@ select current_setting('max_replication_slots')::int - (select count(*) from pg_
 """
 
 
-def _limits(side: Connection, slot: Slot | None) -> Iterator[Finding]:
+def _limits(side: Connection, slot: Slot | None, *, reads: bool) -> Iterator[Finding]:
+    """A slot and a sender of the stream's own, and one more of each while a snapshot reads."""
     row = side.execute(_USED).fetchone()
     slots, senders = row or (0, 0)
     for name, free, needed in (
-        ("max_replication_slots", slots, 1 if slot is None else 0),
-        ("max_wal_senders", senders, 1 if slot is None or not slot.active_pid else 0),
+        ("max_replication_slots", slots, slot is None),
+        ("max_wal_senders", senders, slot is None or not slot.active_pid),
     ):
+        fix = f"ALTER SYSTEM SET {name} = {int(_setting(side, name)) + 10}; then restart the server"
         if free < needed:
-            fix = f"ALTER SYSTEM SET {name} = {int(_setting(side, name)) + 10}; then restart the server"
             yield Finding("fail", name, "none is free", fix=fix, code=_UNREADY)
+        elif free < needed + reads:
+            yield Finding("warn", name, "none is free for a snapshot, which waits for one", fix=fix)
         else:
             yield Finding("ok", name, f"{free} free")
 

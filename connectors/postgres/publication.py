@@ -140,8 +140,8 @@ group by 1 order by 2 desc nulls last limit 5
 """
 
 
-def _held_up(side: Connection, config: PostgresConfig) -> SourceUnreachable:
-    """Why the slot could not be made: who writes, and how long already."""
+def open_writers(side: Connection) -> tuple[str, list[str]]:
+    """Who writes, and how long already; and what ends them."""
     writers = side.execute(_WRITERS).fetchall()
     said = [
         ("a prepared transaction" if pid is None else f"process {pid}")
@@ -151,8 +151,14 @@ def _held_up(side: Connection, config: PostgresConfig) -> SourceUnreachable:
     ends = [
         f"SELECT pg_terminate_backend({pid}); ends process {pid}" for pid, _ in writers if pid is not None
     ]
+    return ", ".join(said) or "none by now", ends
+
+
+def _held_up(side: Connection, config: PostgresConfig) -> SourceUnreachable:
+    """Why the slot could not be made."""
+    said, ends = open_writers(side)
     return SourceUnreachable(
-        f"slot {config.slot} waited {SLOT_TIMEOUT_S} s for open writers: {', '.join(said) or 'none by now'}",
+        f"slot {config.slot} waited {SLOT_TIMEOUT_S} s for open writers: {said}",
         where=config.where,
         hint="\n".join(["wait: it is tried again by itself", *ends]),
     )

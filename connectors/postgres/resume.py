@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from connectors.postgres import progress
 from connectors.postgres.decode import Transaction
+from connectors.postgres.progress import Progress
 from connectors.postgres.wire import lsn, show_lsn
 from engine.errors import ContractBroken
 from engine.source import STREAM, Mark
@@ -31,7 +33,8 @@ class Resume:
     was last seen to be right. ``left`` are tables that are not captured now, and what may be missing
     of them begins there: at the ``checked`` of then where the publication lost them, at the ``confirmed`` of
     then where nobody asked for them any more. ``overlap``: whether the last transaction comes again at the
-    next start, as proof. ``accepted``: code and text of every stop that a person took on since.
+    next start, as proof. ``snapshots``: how far each table's snapshot is. ``accepted``: code and text of
+    every stop that a person took on since.
     """
 
     slot: str
@@ -46,6 +49,7 @@ class Resume:
     publication_print: Print = field(default_factory=dict)
     table_prints: Mapping[str, Print] = field(default_factory=dict)
     left: Mapping[str, int] = field(default_factory=dict)
+    snapshots: Mapping[str, Progress] = field(default_factory=dict)
     accepted: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -80,6 +84,7 @@ class Resume:
             "publication_print": dict(self.publication_print),
             "table_prints": {name: dict(p) for name, p in self.table_prints.items()},
             "left": {name: show_lsn(at) for name, at in self.left.items()},
+            "snapshots": {name: snapshot.said() for name, snapshot in self.snapshots.items()},
         }
         if self.accepted:
             said["accepted"] = self.accepted
@@ -105,6 +110,8 @@ def load(mark: Mark) -> Resume:
             publication_print=said["publication_print"],
             table_prints=said["table_prints"],
             left={name: lsn(at) for name, at in said["left"].items()},
+            # a mark of an older version knows of no snapshot
+            snapshots={n: progress.from_said(each) for n, each in said.get("snapshots", {}).items()},
             accepted=tuple((code, what) for code, what in said.get("accepted", ())),
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -10,18 +10,20 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 from psycopg import errors, pq
 
-from connectors.postgres import facts, gap, publication, wire
+from connectors.postgres import facts, gap, publication, snapshot, wire
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Decoder
+from connectors.postgres.readings import Readings
 from connectors.postgres.resume import Resume, confirmed_of
 from connectors.postgres.session import Lines, translated
 from engine.errors import ContractBroken, SourceUnreachable
-from engine.source import Mark, Rows, TableGap, TableSpec
+from engine.source import Item, Mark, TableGap, TableSpec
 
 FEEDBACK_S: Final = 10.0  # a third of what the server is patient for, by a wide margin
 SILENCE_S: Final = 60.0  # the server answers every feedback: six unanswered ones are a dead line
@@ -29,7 +31,7 @@ _MARK_S: Final = 0.1
 _MARK_ROWS: Final = 5000
 _TICK_S: Final = 1.0
 
-Item = Rows | Mark | TableGap
+_REACH_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -62,14 +64,16 @@ class PostgresSource:
         lines: Lines,
         decoder: Decoder,
         resume: Resume,
-        tables: Sequence[TableSpec],
+        readings: Readings,
     ) -> None:
         self._config = config
         self._pg = lines.walsender.pgconn
         self._side = lines.side
         self._decoder = decoder
         self._resume = resume
-        self._tables = tables
+        self._readings = readings
+        self._tables = readings.tables
+        self._turn = resume.checked  # once the stream is here, it is a snapshot's turn
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
         self._confirmed = resume.confirmed
@@ -142,8 +146,13 @@ class PostgresSource:
                     yield run
                 if now.mark_due and not decoder.in_transaction:
                     yield self._mark(now)
+                    if self._snapshot_due():
+                        yield from self._snapshot(now)
             elif size == 0:
-                yield from self._pause(now)
+                if self._snapshot_due():
+                    yield from self._snapshot(now)
+                else:
+                    yield from self._pause(now)
             else:
                 self._ended()
 
@@ -185,6 +194,72 @@ class PostgresSource:
             self._resume = replace(self._resume, confirmed=self._received, overlap="none")
             items.append(self._resume.mark())
         return items
+
+    # --- snapshots ---------------------------------------------------------------------------------------
+
+    def _snapshot_due(self) -> bool:
+        """There is something to read, and the stream has told all that there was behind the last group."""
+        decoder = self._decoder
+        if decoder.in_transaction or not self._readings.due(time.monotonic(), self._resume.table_prints):
+            return False
+        told = decoder.last.end_lsn if decoder.last else 0
+        return max(told, self._received) >= self._turn
+
+    def _snapshot(self, now: _Round) -> Iterator[Item]:
+        """Read one group; it is durable before anything of the stream follows."""
+        now.over = True
+        with ExitStack() as stack:
+            try:
+                group = stack.enter_context(snapshot.group(self._config, self._side))
+            except (errors.LockNotAvailable, errors.ConfigurationLimitExceeded, SourceUnreachable) as error:
+                yield from self._readings.held_up(error)  # the stream goes on (I9)
+                return
+            yield from self._reach(group.at)
+            if self._readings.begin(group.at):
+                # whoever goes on after us leaves out the same changes, and none behind them
+                self._decoder.snapshots(self._readings.progress)
+                yield self._durable(now)
+            published = self._resume.table_prints
+            yield from self._readings.read(group, published, self._decoder.era, self._alive)
+        self._asked = None
+        self._turn = facts.end_of_log(self._side)
+        self._decoder.snapshots(self._readings.progress)
+        yield self._durable(now)
+
+    def _durable(self, now: _Round) -> Mark:
+        self._resume = replace(self._resume, snapshots=dict(self._readings.progress))
+        mark = self._mark(now)
+        return mark._replace(at={**mark.at, **self._readings.strands}, barrier=True)
+
+    def _reach(self, at: int) -> Iterator[Item]:
+        """Tell the stream up to ``at``: what commits there or later follows the rows that are read there."""
+        decoder = self._decoder
+        if self._writable:
+            self._beat()  # an idle server says how far it is only once there is something to tell
+        while self._received < at and decoder.open_at < at:
+            size, data = self._pg.get_copy_data(1)
+            if size > 0:
+                d = bytes(data)
+                if d[0] != wire.XLOG_DATA:
+                    self._keepalive(d)
+                elif decoder.feed(d):
+                    yield from self._gaps()
+                    yield from decoder.take()
+            elif size == 0:
+                self._report(time.monotonic(), reply=True)
+                self._owed(time.monotonic())
+                self._poll.poll(int(_REACH_S * 1000))
+                self._pg.consume_input()
+            else:
+                self._ended()
+
+    def _alive(self) -> None:
+        """A reading takes its time: the server hears of us all the same."""
+        now = time.monotonic()
+        if now - self._reported >= FEEDBACK_S:
+            self._report(now)
+
+    # --- marks -------------------------------------------------------------------------------------------
 
     def _behind(self) -> bool:
         return self._decoder.last is not self._marked and not self._decoder.in_transaction

@@ -8,9 +8,10 @@ every byte. This room does not know Kafka, the registry, or what a reader does w
 
 from engine.envelope.decoder import decode, header, schema_id
 from engine.envelope.encoder import Address, Encoder, Record, Tally
-from engine.envelope.shape import key_schema, value_schema
+from engine.envelope.shape import EARLY, key_schema, value_schema
 
 __all__ = [
+    "EARLY",
     "Address",
     "Encoder",
     "Record",

@@ -14,14 +14,19 @@ from typing import Final, TypedDict
 
 from engine.envelope.decoder import header
 from engine.envelope.fast import BAD, NULL, SOME, Frame, generate
+from engine.envelope.shape import EARLY
 from engine.errors import ContractBroken
 from engine.names import partition
 from engine.schema import Column, Relation
-from engine.source import UNCHANGED, Field, Row, Rows
+from engine.source import UNCHANGED, Field, Row, Rows, snapshot_of
 from engine.varint import long, sized
 
 _VERSION: Final = "ecluse/1"
 _MINORS: Final = tuple(long(2 * i) for i in range(1 << 15))
+
+_STREAMED: Final = sized(b"false")  # Debezium's words for whether a snapshot read the row
+_READ: Final = sized(b"true")
+_EARLY: Final = sized(EARLY.encode())
 
 Image = Sequence[Field]
 
@@ -46,8 +51,8 @@ class Address:
     writer: int
 
 
-Tally = tuple[int, int, int, int]
-"""What one call of an encoder made: bytes, and rows created, updated and deleted the plain way."""
+Tally = tuple[int, int, int, int, int]
+"""What one call of an encoder made: bytes, and rows created, updated, deleted and read the plain way."""
 
 
 class Encoder:
@@ -59,7 +64,7 @@ class Encoder:
         self._key_at = [n for n, c in enumerate(relation.columns) if c.name in relation.key]
         self._key_head = b"" if key_id is None else header(key_id)
         self._head = header(value_id) + _texts(_VERSION, address.connector, address.name)
-        self._place = _texts("false", address.database, relation.schema, relation.table)
+        self._place = _texts(address.database, relation.schema, relation.table)
         self._writer = long(address.writer)
         self._framed_of = -1
         self._framed_at = b""
@@ -78,19 +83,29 @@ class Encoder:
 
     def _framed(self, run: Rows, framed_ms: int) -> bytes:
         """Everything before ``minor``: the same for all runs of this relation in a transaction."""
-        of = (run.major, run.tx, run.strand, run.era, run.committed_us, framed_ms)
+        of = (run.major, run.tx, run.strand, run.era, run.committed_us, run.early, framed_ms)
         if of != self._prefix_of:
             if framed_ms != self._framed_of:
-                self._framed_of, self._framed_at = framed_ms, self._writer + long(framed_ms) + SOME
-            major = long(run.major)
+                self._framed_of, self._framed_at = framed_ms, self._writer + long(framed_ms)
+            major, read = long(run.major), snapshot_of(run.strand)
             self._prefix = b"".join((
-                self._head, long(run.committed_us // 1000), long(run.committed_us), self._place,
-                SOME, long(run.tx), SOME, major, sized(run.strand.encode()),
-                self._framed_at, sized(b"%d:%d" % (run.tx, run.major)), b"\x00\x00\x00",
-                long(run.era), major,
+                self._head, long(run.committed_us // 1000), long(run.committed_us),
+                _EARLY if run.early else _STREAMED if read is None else _READ, self._place,
+                SOME + long(run.tx) if read is None else NULL, SOME, major, sized(run.strand.encode()),
+                self._framed_at, self._origin(run, read), long(run.era), major,
             ))  # fmt: skip
             self._prefix_of = of
         return self._prefix
+
+    def _origin(self, run: Rows, read: tuple[int, str] | None) -> bytes:
+        """From the time of framing to the position: the transaction, or the attempt of a snapshot's part.
+
+        A part that is read again is read by another writer, so the writer's epoch numbers the attempts.
+        """
+        if read is None:
+            return SOME + sized(b"%d:%d" % (run.tx, run.major)) + NULL * 3
+        number, part = read
+        return NULL + SOME + long(number) + sized(part.encode()) + self._writer
 
     def _careful(self, row: Row, minor: bytes, prefix: bytes, out: Sequence[list[Record]]) -> int:
         """Encode a row of any kind, field by field; gives the bytes made."""
@@ -135,7 +150,7 @@ class Encoder:
         if len(image) != len(columns):
             raise ContractBroken(
                 f"{len(image)} fields for {len(columns)} columns",
-                where=f"{self.relation.schema}.{self.relation.table}",
+                where=self.relation.name,
             )
         found: list[bytes | None] = []
         for column, field in zip(columns, image, strict=True):

@@ -28,7 +28,7 @@ PLAIN: Final = b"\x00\x00\x00"  # nothing unchanged, nothing unfit, no stub
 
 _SOME_SIZES: Final = Sizes(SOME)
 
-Fast = Callable[[Sequence[Row], Sequence[bytes], bytes, Sequence[Any], Any], tuple[int, int, int, int]]
+Fast = Callable[[Sequence[Row], Sequence[bytes], bytes, Sequence[Any], Any], tuple[int, int, int, int, int]]
 Part = bytes | str
 """A constant, or an expression that gives bytes."""
 
@@ -43,7 +43,7 @@ class Frame:
 
 
 def generate(relation: Relation, frame: Frame) -> Fast:
-    """The encoder of a relation: (rows, minors, prefix, out, careful) → (bytes, created, updated, deleted).
+    """The encoder of a relation: (rows, minors, prefix, out, careful) → what ``Tally`` says.
 
     ``out`` holds one list per partition; ``careful`` takes a row that is not plain and gives its bytes.
     """
@@ -55,7 +55,7 @@ def generate(relation: Relation, frame: Frame) -> Fast:
             if scope.setdefault(name, value) is not value:
                 raise ContractBroken(f"two cells mean different things by {name!r}", where=column.name)
     source = "\n".join(_lines(relation, frame))
-    exec(compile(source, f"<encoder of {relation.schema}.{relation.table}>", "exec"), scope)  # noqa: S102 - made of cells, never of data
+    exec(compile(source, f"<encoder of {relation.name}>", "exec"), scope)  # noqa: S102 - made of cells, never of data
     fast: Fast = scope["encode"]
     return fast
 
@@ -75,7 +75,7 @@ def _trust(cell: Cell) -> None:
 
 def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     yield "def encode(rows, minors, prefix, out, careful):"
-    yield "    size = created = updated = deleted = 0"
+    yield "    size = created = updated = deleted = read = 0"
     if frame.partitions == 1:
         yield "    add = out[0].append"
     yield "    for row, minor in zip(rows, minors):"
@@ -93,6 +93,9 @@ def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     yield "            elif op == 'u':"
     yield from _case(relation, frame, "both")
     yield "                updated += 1"
+    yield "            elif op == 'r':"
+    yield from _case(relation, frame, "r")
+    yield "                read += 1"
     yield "            else:"
     yield "                raise TypeError"
     yield f"            if len(value) > {frame.row_bytes_max}:"
@@ -103,7 +106,7 @@ def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     yield "        else:"
     yield "            size += len(value)"
     yield f"            {_place(frame)}({{'value': value, 'key': {_key(relation, frame)}}})"
-    yield "    return size, created, updated, deleted"
+    yield "    return size, created, updated, deleted, read"
 
 
 def _case(relation: Relation, frame: Frame, case: str) -> Iterator[str]:
@@ -112,7 +115,7 @@ def _case(relation: Relation, frame: Frame, case: str) -> Iterator[str]:
     columns = relation.columns
     op = SOME + (b"u" if case == "both" else case.encode())
     old = (
-        [] if case in "cu" else list(_image(columns, "b", relation.key if case == "d" else (), strict=False))
+        [] if case in "cur" else list(_image(columns, "b", relation.key if case == "d" else (), strict=False))
     )
     new = [] if case == "d" else list(_image(columns, "a", relation.key, strict=True))
     if old:
@@ -121,7 +124,7 @@ def _case(relation: Relation, frame: Frame, case: str) -> Iterator[str]:
         yield f"{indent}({_targets('a', columns)}) = after"
     if case == "d":
         yield f"{indent}if after is not None: raise TypeError"
-    if case == "c":
+    if case in "cr":
         yield f"{indent}if before is not None: raise TypeError"
     images: list[Part]
     if not relation.key and frame.partitions > 1:

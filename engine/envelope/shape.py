@@ -7,12 +7,15 @@ original names of columns travel in the property ``ecluse`` of the record and of
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from engine.names import namespace
 from engine.schema import Column, Relation, avro, field_name
 
 Schema = dict[str, Any]
+
+EARLY: Final = "early"
+"""``source.snapshot`` of a change whose row a snapshot is yet to read, and that leaves values out."""
 
 
 def value_schema(relation: Relation, topic: str) -> Schema:

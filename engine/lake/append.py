@@ -10,13 +10,14 @@ Rule: one job per batch; ``observe`` counts in it, and stands between decoding a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.lake import halt
+from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.decode import Decoder
 from engine.lake.halt import Kind
@@ -43,21 +44,22 @@ def decoded(frame: DataFrame, decoder: Decoder, keep: Sequence[str] = _RAW) -> D
     return parts.selectExpr(*keep, *_PARTS, f"{decoder.reason()} AS _reason")
 
 
-_PARTS = ("op", "writer", "_position", "strand", "ts_us", "tx", "attempt", "unchanged", "unfit", "i")
+_PARTS = ("op", "writer", "_position", "strand", "early", "ts_us", "tx", "attempt", "unchanged", "unfit", "i")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What has to be compared with: positions to look up when the waters are in doubt, newest attempts."""
+
+    held: DataFrame | None = None
+    attempts: Attempts = field(default_factory=dict)
 
 
 def rows(
-    raw: DataFrame,
-    decoder: Decoder,
-    batch: Batch,
-    ours: Sequence[tuple[str, str]],
-    held: DataFrame | None = None,
+    raw: DataFrame, decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]], known: Known
 ) -> Counted:
-    """The rows of a batch as the table takes them, counted.
-
-    ``ours`` are the engine's columns, ``held`` the positions to look up when the waters are in doubt.
-    """
-    frame = marked(decoded(raw, decoder), batch, held)
+    """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
+    frame = marked(decoded(raw, decoder), batch, known)
     counted = observe(frame, counts(batch))
     good = counted.frame.where("_reason IS NULL AND NOT _again")
     return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
@@ -70,11 +72,13 @@ def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
     return Counted(frame.observe(observation, *aggregates), observation)
 
 
-def marked(frame: DataFrame, batch: Batch, held: DataFrame | None = None) -> DataFrame:
-    """Records with ``_again``: whether their position was there before."""
+def marked(frame: DataFrame, batch: Batch, known: Known) -> DataFrame:
+    """Records with ``_again``: their position was there before, or a newer attempt brings their row."""
     found = _again(batch)
-    if held is not None:
-        frame = frame.join(held, F.col("_position") == F.col("_held"), "left")
+    if known.attempts:
+        found = f"({found}) OR (_reason IS NULL AND op = 'r' AND {outdated('attempt', known.attempts)})"
+    if known.held is not None:
+        frame = frame.join(known.held, F.col("_position") == F.col("_held"), "left")
         found = f"({found}) OR (_reason IS NULL AND _held IS NOT NULL)"
     return frame.withColumn("_again", F.expr(found))
 
@@ -180,11 +184,9 @@ def columns(decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> 
     return [*decoder.values(), *(f"{found[c]} AS {c}" for c, _ in ours)]
 
 
-def counted(
-    raw: DataFrame, decoder: Decoder, batch: Batch, held: DataFrame | None = None
-) -> Mapping[str, Any]:
+def counted(raw: DataFrame, decoder: Decoder, batch: Batch, known: Known) -> Mapping[str, Any]:
     """What the batch's own job counted, counted again without writing."""
-    frame = marked(decoded(raw, decoder), batch, held)
+    frame = marked(decoded(raw, decoder), batch, known)
     aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counts(batch).items()]
     row: Mapping[str, Any] = frame.agg(*aggregates).collect()[0].asDict()
     return row

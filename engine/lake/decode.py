@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from engine.envelope import EARLY
 from engine.errors import SchemaBlocked
 from engine.lake import halt
 from engine.lake.halt import Kind
@@ -27,11 +28,11 @@ from engine.source import STREAM
 NONCE_BYTES: Final = 16
 _HEAD: Final = {"name": "__head", "type": {"type": "fixed", "name": "Head", "size": 5}}
 _END: Final = {"name": "__end", "type": {"type": "fixed", "name": "End", "size": NONCE_BYTES}}
-_SOURCE: Final = ("ts_us", "strand")
+_SOURCE: Final = ("ts_us", "snapshot", "strand")
 _RECORD: Final = (
     "struct<__end: binary, op: string, writer: bigint, "
     "position: struct<era: bigint, major: bigint, minor: bigint>, "
-    "source: struct<ts_us: bigint, strand: string>, transaction: struct<id: string>, "
+    "source: struct<ts_us: bigint, snapshot: string, strand: string>, transaction: struct<id: string>, "
     "attempt: struct<run: bigint, range: string, attempt: bigint>, unchanged: array<string>, "
     "unfit: map<string, string>, stub: struct<bytes: bigint, sha256: string>, before: {row}, after: {row}>"
 )
@@ -188,6 +189,7 @@ class Decoder:
             "r.writer AS writer",
             "r.position AS _position",
             "r.source.strand AS strand",
+            f"r.source.snapshot = '{EARLY}' AS early",
             "r.source.ts_us AS ts_us",
             "r.transaction.id AS tx",
             "r.attempt AS attempt",
@@ -229,8 +231,8 @@ class Decoder:
         ]
         # the same columns come in the same order; a sort would be a lambda, which Spark does not compile
         unfit = "WHEN size(unfit) > 0 THEN concat('unfit:', array_join(map_keys(unfit), ','))"
-        strand = f"WHEN strand <> '{STREAM}' THEN 'strand-unknown'"
-        ops = "WHEN op NOT IN ('c', 'u', 'd', 't') THEN 'op-unknown'"
+        strand = f"WHEN strand <> '{STREAM}' AND attempt IS NULL THEN 'strand-unknown'"
+        ops = "WHEN op NOT IN ('c', 'u', 'd', 'r', 't') THEN 'op-unknown'"
         empty = "WHEN op <> 't' AND i IS NULL THEN 'image-null'"
         keyless = [
             f"WHEN op <> 't' AND i.{name(avro_name(k))} IS NULL THEN {quote('key-null:' + k)}"

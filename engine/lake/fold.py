@@ -40,13 +40,18 @@ class Fold:
         return [c for c in self.target.columns if c not in self.keys]
 
     def late(self, batch: Batch) -> str:
-        """Whether a change lies below a floor; halts on what the batch was not planned for."""
+        """Whether a change is passed over; halts on what the batch was not planned for.
+
+        It lies below a floor; or it leaves values out, and a snapshot will bring its row whole.
+        """
         floor = f"op <> 't' AND {below('_position', batch.floor)}" if batch.floor else "false"
         truncate = "" if batch.floors_in_batch else f"WHEN op = 't' THEN {halt.sql(Kind.FLOOR)} "
         unset = (
             "" if self.three_state else f"WHEN op <> 'd' AND size(unchanged) > 0 THEN {halt.sql(Kind.UNSET)} "
         )
-        return f"CASE WHEN _reason IS NOT NULL THEN false {truncate}{unset}ELSE {floor} END"
+        return (
+            f"CASE WHEN _reason IS NOT NULL THEN false WHEN early THEN true {truncate}{unset}ELSE {floor} END"
+        )
 
     def key_columns(self) -> list[str]:
         """The key, out of the image."""

@@ -21,6 +21,7 @@ from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge
 from engine.lake import (
     answer,
     append,
+    attempts,
     batch,
     book,
     commits,
@@ -37,7 +38,7 @@ from engine.lake import (
     table,
 )
 from engine.lake.answer import Answer
-from engine.lake.append import Counted
+from engine.lake.append import Counted, Known
 from engine.lake.batch import Batch, Seen
 from engine.lake.commits import Commit
 from engine.lake.decode import Decoder
@@ -195,19 +196,26 @@ class _Attempt:
 
     def _append(self, planned: Batch, decoder: Decoder, raw: DataFrame) -> Callable[[], Merged]:
         path = book.table_path(self.desk.root, self.flow.sink.table)
-        held = None
-        if planned.lookup and planned.doubt is not None:
-            below = append.at_most("_position", planned.doubt)
-            held = landed.positions(self.desk.session, path, self._before, below)
+        known = self._known(planned, decoder, raw, path)
         if self.done is not None:
-            row = append.counted(raw, decoder, planned, held)
+            row = append.counted(raw, decoder, planned, known)
             return lambda: Merged(append.seen(planned, row), None)
-        rows: Counted = append.rows(raw, decoder, planned, table.engine_columns(self.flow), held)
+        attempts.replace(self.desk.session, path, self._before, known.attempts)
+        rows: Counted = append.rows(raw, decoder, planned, table.engine_columns(self.flow), known)
         small = append.files(ranges.size(planned.span), len(planned.span))
         frame = rows.frame if small is None else rows.frame.coalesce(small)
         table.append(frame, path, app_id=planned.app_id, seq=planned.seq, metadata=planned.metadata())
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
         return lambda: Merged(append.seen(planned, rows.observation.get), None)
+
+    def _known(self, planned: Batch, decoder: Decoder, raw: DataFrame, path: Path) -> Known:
+        spark, held, parts = self.desk.session, None, {}
+        if planned.lookup and planned.doubt is not None:
+            below = append.at_most("_position", planned.doubt)
+            held = landed.positions(spark, path, self._before, below)
+        if planned.dedupe:
+            parts = attempts.newest(append.decoded(raw, decoder), spark, path, self._before)
+        return Known(held, parts)
 
     def _scd1(self, planned: Batch, decoder: Decoder, raw: DataFrame) -> Scd1:
         standing = self.standing

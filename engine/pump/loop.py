@@ -26,7 +26,7 @@ from engine.pump.patience import patiently
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
 from engine.pump.stand import Stand
-from engine.source import STREAM, Mark, Rows, Source, TableGap
+from engine.source import STREAM, Mark, Reading, Rows, Source, TableGap
 from engine.supervise import Done, Parked, Progress, attempt
 from engine.topic import Topic
 
@@ -204,8 +204,10 @@ class _Pump:
             elif isinstance(item, Mark):
                 if self._mark(item, now):
                     return True
-            else:
+            elif isinstance(item, TableGap):
                 self._gap(item)
+            else:
+                self._reading(item)
             self._promises.asked(self._now())
         return self._rested()
 
@@ -245,6 +247,14 @@ class _Pump:
                 "gap", table=f"{told.schema}.{told.table}", code=told.code, era=told.era, at=told.major,
                 what=told.text,
             )  # fmt: skip
+
+    def _reading(self, told: Reading) -> None:
+        table = f"{told.schema}.{told.table}"
+        self._doors.meters.reading(table, told.rows, told.expected, done=told.done)
+        self._doors.log.info(
+            "snapshot", table=table, run=told.run, rows=told.rows, of_about=told.expected, done=told.done,
+            **({"waits_for": told.waits_for} if told.waits_for else {}),
+        )  # fmt: skip
 
     def _rested(self) -> bool:
         """The end of a read: send what waits, mark what is due; True when told to stop and all is marked."""

@@ -37,17 +37,19 @@ class Route:
     created: int = 0
     updated: int = 0
     deleted: int = 0
+    read: int = 0
     other: int = 0
     bytes_sent: int = 0
 
     def take(self, run: Rows, framed_ms: int) -> None:
         """Encode a run and let it wait."""
-        size, created, updated, deleted = self.encoder.encode(run, framed_ms, self.waiting)
+        size, created, updated, deleted, read = self.encoder.encode(run, framed_ms, self.waiting)
         rows = len(run.rows)
         self.created += created
         self.updated += updated
         self.deleted += deleted
-        self.other += rows - created - updated - deleted
+        self.read += read
+        self.other += rows - created - updated - deleted - read
         self.rows += rows
         self.bytes += size
 
@@ -62,9 +64,11 @@ class Route:
 
     def counted(self) -> tuple[Mapping[str, int], int]:
         """Rows by what they were and bytes, since this was asked last."""
-        counts = {"c": self.created, "u": self.updated, "d": self.deleted, "other": self.other}
+        counts = {
+            "c": self.created, "u": self.updated, "d": self.deleted, "r": self.read, "other": self.other
+        }  # fmt: skip
         size = self.bytes_sent
-        self.created = self.updated = self.deleted = self.other = self.bytes_sent = 0
+        self.created = self.updated = self.deleted = self.read = self.other = self.bytes_sent = 0
         return counts, size
 
 
@@ -90,7 +94,7 @@ class Routes:
         route = self._by_relation.get(relation.id)
         if route is not None and route.relation is relation:
             return route
-        table = f"{relation.schema}.{relation.table}"
+        table = relation.name
         route = self._by_table.get(table)
         if route is None:
             plan = self._plan(table)

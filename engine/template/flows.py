@@ -198,5 +198,7 @@ def _same_topic(flow: Flow, first: Flow, mistakes: Mistakes) -> None:
 
 
 def _shared(flow: Flow) -> Mapping[str, Node]:
-    # the topic either holds a table's truncations or does not: that too is one for all who read it
-    return {**flow.body["topic"].items, "on_truncate": flow.body["source"]["on_truncate"]}
+    # the topic either holds a table's truncations and its first rows or not: one for all who read it
+    source = flow.body["source"]
+    told = {"on_truncate": source["on_truncate"], "snapshot.mode": source["snapshot"]["mode"]}
+    return {**flow.body["topic"].items, **told}

@@ -57,7 +57,7 @@ _LATER: Final = {
     "alerts": "alerts arrive with a later version: take the key out",
     "tests": "tests of a template arrive with a later version: take the key out",
 }
-_SNAPSHOTS: Final = "snapshots arrive with a later version: write mode: none"
+_RUNS: Final = "reading a table again arrives with a later version: take the key out"
 DERIVED: Final = frozenset({"slot", "publication", "project", "connection"})
 """Fields of a connector's config that the plan derives; an author cannot write them."""
 
@@ -220,10 +220,10 @@ _SOURCE: Final = Fields(
         "table": Key(TABLE, "the table, schema.table"),
         "snapshot": Key(
             Fields(
-                {"mode": Key(Choice(("none",), {"initial": _SNAPSHOTS}), "what is read before the stream")},
-                {"run": _SNAPSHOTS},
+                {"mode": Key(Choice(("initial", "none")), "whether the rows that are there are read first")},
+                {"run": _RUNS},
             ),
-            "what is read before the stream",
+            "what is read of the table besides its changes",
         ),
         "on_truncate": Key(Choice(("apply", "ignore", "stop")), "what TRUNCATE does", "apply"),
     },

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.source import STREAM, Mark, Row, Rows, TableGap
+from engine.source import STREAM, Item, Mark, Row, Rows
 from tests.support.scripted import ScriptedSource, Tx
-
-Item = Rows | Mark | TableGap
 
 
 class RepeatsAPosition(ScriptedSource):

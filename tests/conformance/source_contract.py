@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from engine.source import Mark, Row, Rows, Source, TableGap
+from engine.source import Item, Mark, Row, Rows, Source
 
 Position = tuple[str, str, int, int, int]  # strand, table, era, major, minor
 WAIT_S: Final = 0.2
@@ -45,7 +45,7 @@ class Seen:
     faults: list[str] = field(default_factory=list)
     uncovered: dict[str, tuple[int, int]] = field(default_factory=dict)  # strand → its newest row
 
-    def take(self, item: Rows | Mark | TableGap) -> None:
+    def take(self, item: Item) -> None:
         """Note an item and what is wrong with it."""
         if isinstance(item, Mark):
             self._mark(item)

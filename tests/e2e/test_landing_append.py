@@ -12,6 +12,7 @@ import pytest
 
 from engine.errors import RowTooLarge
 from engine.lake import append, decode
+from engine.lake.append import Known
 from engine.lake.batch import Batch, Water
 from engine.lake.decode import NONCE_BYTES, Decoder
 from engine.lake.table import engine_columns
@@ -140,7 +141,7 @@ def test_a_large_batch_is_decoded_and_checked_by_compiled_code(
     raw = session.range(3).selectExpr(
         "cast(id % 2 AS int) AS partition", "id AS offset", "cast(cast(id AS string) AS binary) AS value"
     )
-    append.rows(raw, decoder, batch, engine_columns(table.flow)).frame.explain()
+    append.rows(raw, decoder, batch, engine_columns(table.flow), Known()).frame.explain()
     plan = capsys.readouterr().out
     steps = [line for line in plan.splitlines() if "Project [" in line or "Filter " in line]
     assert len(steps) > 3

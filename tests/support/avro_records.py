@@ -16,9 +16,9 @@ from typing import Any, Final
 import fastavro
 
 from engine.names import namespace
+from engine.source import STREAM, snapshot_strand
 
 MAGIC: Final = b"\x00"
-STREAM: Final = "stream"
 
 Schema = dict[str, Any]
 
@@ -145,8 +145,13 @@ class Maker:
         unfit: Mapping[str, str] | None = None,
         stub: Mapping[str, Any] | None = None,
         position: tuple[int, int, int] | None = None,
+        part: int | None = None,
+        early: bool = False,
     ) -> bytes:
-        """One record value in the wire format; rows are given by the Avro names of their fields."""
+        """One record value in the wire format; rows are given by the Avro names of their fields.
+
+        With ``part`` it is a row of that part of a snapshot.
+        """
         if position is None:
             position = (self.era, self.major, self.minor)
             self.minor += 2
@@ -154,14 +159,17 @@ class Maker:
         record = {
             "source": {
                 "version": "ecluse/1", "connector": "postgres", "name": "test.shop",
-                "ts_ms": self.committed_us // 1000, "ts_us": self.committed_us, "snapshot": "false",
-                "db": "shop", "schema": "public", "table": "parcel", "txId": major, "lsn": major,
-                "strand": STREAM,
+                "ts_ms": self.committed_us // 1000, "ts_us": self.committed_us,
+                "snapshot": "early" if early else "false", "db": "shop", "schema": "public",
+                "table": "parcel", "txId": major, "lsn": major,
+                "strand": STREAM if part is None else snapshot_strand(0, part),
             },
             "writer": self.writer,
             "ts_ms": self.committed_us // 1000,
-            "transaction": {"id": f"tx{major}", "total_order": None, "data_collection_order": None},
-            "attempt": None,
+            "transaction": {"id": f"tx{major}", "total_order": None, "data_collection_order": None}
+            if part is None
+            else None,
+            "attempt": None if part is None else {"run": 0, "range": str(part), "attempt": self.writer},
             "position": {"era": era, "major": major, "minor": minor},
             "op": op,
             "before": before,

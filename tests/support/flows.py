@@ -64,12 +64,13 @@ spec:
     freshness: {type: duration, default: 500ms}
     rows_per_commit: {type: integer, default: 500000}
     row_bytes_max: {type: size, default: 1MiB}
+    snapshot: {type: enum, values: [initial, none], default: none}
   flow:
     source:
       type: postgres
       connection: ${param.connection}
       table: ${param.table}
-      snapshot: {mode: none}
+      snapshot: {mode: "${param.snapshot}"}
       on_truncate: apply
     topic: {partitions: 2, retention: 30d, compatibility: backward, row_bytes_max: "${param.row_bytes_max}"}
     schema: {add_column: evolve, widen_type: evolve, drop_column: keep, alter_type: park, change_key: park}

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from connectors.postgres import CONNECTOR, facts, resume, session
 from connectors.postgres.config import PostgresConfig
 from engine.errors import EcluseError, SlotBusy
-from engine.source import UNCHANGED, Mark, Row, Rows, Source, TableGap, TableSpec
+from engine.source import UNCHANGED, Item, Mark, Row, Rows, Source, TableGap, TableSpec
 from tests.support.services import Database, Role, Services
 from tests.support.waits import NeverCame, wait_until
 
@@ -68,7 +68,7 @@ def holder(config: PostgresConfig) -> int:
 class Came:
     """What a source has given, in order."""
 
-    items: list[Rows | Mark | TableGap] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
 
     @property
     def runs(self) -> list[Rows]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from engine.schema import Relation
-from engine.source import STREAM, Mark, Row, Rows, TableGap
+from engine.source import STREAM, Item, Mark, Row, Rows, TableGap
 
 RUN_ROWS: Final = 2  # rows in one run: transactions of three rows come in two
 
@@ -58,7 +58,7 @@ class ScriptedSource:
     step: int = 0
     aside: Collection[str] = ()
 
-    def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
+    def read(self, *, limit: int, wait_s: float) -> Iterator[Item]:
         """Transactions with a mark each, until the script or the limit ends."""
         rows = 0
         while self.step < len(self.world.script):

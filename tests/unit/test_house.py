@@ -136,6 +136,7 @@ CATCHES = {
     "engine.lake.lane": {"EcluseError"},
     "engine.lake.quarantine": {"EcluseError"},
     "connectors.postgres.preflight": {"EcluseError"},
+    "connectors.postgres.stream": {"SourceUnreachable"},
     "engine.pump.loop": {"EcluseError", "TopicRefused", "RegistryRefused", "GapSuspected"},
     "engine.pump.routes": {"RegistryRefused"},
     "engine.cli.running": {"StackFailed"},

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import oracles, oracles_log
+from tests.support import oracles, oracles_log, oracles_snapshot
 from tests.support.workload import COUNTERS, LISTS, Change, Mix, finals, history, transactions
 
 BUSY = Mix(width=3, lists=5, counters=4, move=0.15, truncate=0.03)
@@ -260,3 +260,25 @@ def test_i4_takes_a_missing_count_only_from_a_batch_that_was_booked_again() -> N
 def test_the_ledger_tells_every_commit_once(ledger: list[dict[str, Any]]) -> None:
     assert oracles_log.ledger_tells_all(LEDGER, LOG) == []
     assert oracles_log.ledger_tells_all(ledger, LOG) != []
+
+
+def read_and_changed() -> list[Change]:
+    """A row that a snapshot read, and two changes of it."""
+    return [
+        Change((0, 7, 0), "r", 1, {"id": 1, "items": "a,b"}, "snapshot:0:0"),
+        Change((0, 8, 0), "u", 1, {"id": 1, "items": "a,b,c"}),
+        Change((0, 16, 0), "u", 1, {"id": 1, "items": "a,b,c,d"}),
+    ]
+
+
+def test_a_history_that_begins_with_a_snapshot_goes_on_from_its_rows() -> None:
+    history = read_and_changed()
+    early = Change((0, 1, 0), "u", 1, {"id": 1, "items": "a,b"})
+    old = Change((0, 1, 0), "u", 1, {"id": 1, "items": "a"})
+    assert oracles_snapshot.goes_on([early, *history], "items", {1: "a,b,c,d"}) == []
+    assert oracles_snapshot.goes_on([old, *history], "items", {1: "a,b,c,d"}) != []
+    assert oracles_snapshot.goes_on([history[0], history[2]], "items", {1: "a,b,c,d"}) != []
+    assert oracles_snapshot.goes_on(history[:2], "items", {1: "a,b,c,d"}) != []
+    assert oracles_snapshot.goes_on(history, "items", {1: "a,b,c,d", 2: "x"}) != []
+    assert oracles_snapshot.read_once(history) == []
+    assert oracles_snapshot.read_once([*history, history[0]]) != []

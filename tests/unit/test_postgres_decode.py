@@ -11,6 +11,7 @@ from connectors.postgres import cells, wire
 from connectors.postgres.catalog import Known
 from connectors.postgres.cells import cell_of, type_of
 from connectors.postgres.decode import Decoder, Learn, OnTruncate
+from connectors.postgres.progress import Progress
 from connectors.postgres.wire import Values, WireRelation
 from engine.errors import SourceRefused
 from engine.schema import Column, Identity, Relation
@@ -93,8 +94,12 @@ def relation(message: WireRelation, _: int) -> Known | str | None:
     return Known(found, tuple(column.type_oid for column in message.columns))
 
 
+def learn(on_truncate: OnTruncate = "apply", reread: Values | None = None) -> Learn:
+    return Learn(relation, lambda _, row, __: reread or row, lambda _: on_truncate, lambda *_: True)
+
+
 def decoder(on_truncate: OnTruncate = "apply", reread: Values | None = None) -> Decoder:
-    return Decoder(Learn(relation, lambda _, row, __: reread or row, lambda _: on_truncate), "binary", era=3)
+    return Decoder(learn(on_truncate, reread), "binary", era=3)
 
 
 def play(to: Decoder, *messages: bytes) -> list[Rows]:
@@ -324,3 +329,47 @@ def test_the_text_form_is_read_by_the_same_rules() -> None:
     said = struct.pack(">H", 3) + b"t\0\0\0\x0212" + b"n" + b"t\0\0\0\x0a2026-01-02"
     assert parse(said, 0) == (b"12", None, b"2026-01-02")
     assert parse_any(said, 0) == ((b"12", None, b"2026-01-02"), len(said))
+
+
+def reading(since: int | None, *, done: bool = False) -> dict[str, Progress]:
+    return {"public.t": Progress(0, since, done=done)}
+
+
+def test_nothing_of_a_table_is_told_below_the_snapshot_that_brings_it() -> None:
+    row = insert(number(1), b"a", b"b", DAY)
+    to = Decoder(learn(), "binary", 3, reading(None))
+    assert play(to, begin(8), described(), row, commit(8)) == []
+    to.snapshots(reading(24))
+    assert play(to, begin(16), row, commit(16)) == []
+    runs = play(to, begin(24), row, row, commit(24), begin(32), row, commit(32))
+    assert [(run.major, run.first_minor, len(run.rows)) for run in runs] == [(24, 0, 2), (32, 0, 1)]
+    assert to.last is not None
+    assert to.last.changes == 1, "what is not told counts all the same"
+
+
+def test_a_snapshot_that_begins_inside_of_a_told_transaction_tells_that_one() -> None:
+    row = insert(number(1), b"a", b"b", DAY)
+    to = Decoder(learn(), "binary", 3, reading(None))
+    play(to, begin(8), described(), row, commit(8))
+    assert play(to, begin(24)) == []
+    assert to.open_at == 24
+    to.snapshots(reading(17))
+    assert [run.major for run in play(to, row, commit(24))] == [24]
+
+
+def test_an_update_that_leaves_out_a_value_of_a_row_that_is_yet_to_be_read_says_so() -> None:
+    asked: list[Values] = []
+
+    def unread(_relation: Relation, values: Values, _progress: Progress) -> bool:
+        asked.append(values)
+        return values[0] == number(2)
+
+    to = Decoder(learn()._replace(unread=unread), "binary", 3, reading(1))
+    whole, partial = (number(1), b"a", b"b", DAY), (number(2), b"a", UNCHANGED, DAY)
+    known = (number(3), b"a", UNCHANGED, DAY)
+    runs = play(to, begin(8), described(), update(whole), update(partial), update(known), commit(8))
+    told = [(run.first_minor + 2 * n, row[2], run.early) for run in runs for n, row in enumerate(run.rows)]
+    assert told == [(0, whole, False), (2, partial, True), (4, known, False)]
+    assert asked == [partial, known]
+    to.snapshots(reading(1, done=True))
+    assert len(play(to, begin(16), update(partial), commit(16))[0].rows) == 1

@@ -29,7 +29,7 @@ def asking() -> tuple[Decoder, list[int]]:
     def relation(_: WireRelation, xid: int) -> None:
         asked.append(xid)
 
-    learn = Learn(relation, lambda _relation, values, _xid: values, lambda _: "apply")
+    learn = Learn(relation, lambda _relation, values, _xid: values, lambda _: "apply", lambda *_: True)
     return Decoder(learn, "binary", START.era), asked
 
 

@@ -22,7 +22,7 @@ from engine.errors import (
 from engine.marks import Found
 from engine.pump import lost, run
 from engine.schema import Int64
-from engine.source import STREAM, Mark, Rows, TableGap
+from engine.source import STREAM, Item, Mark, TableGap
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic, Waiting, silent
 from tests.support.cells import column, field, relation
@@ -210,7 +210,7 @@ def test_a_mark_that_says_where_the_last_writer_was_does_not_start_the_count_of_
     bench.topic.flush()
 
     class Announced(ScriptedSource):
-        def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
+        def read(self, *, limit: int, wait_s: float) -> Iterator[Item]:
             yield stand
             yield from super().read(limit=limit, wait_s=wait_s)
 
@@ -314,7 +314,7 @@ def test_a_process_that_was_paused_while_it_read_goes_on_and_a_source_that_is_si
     pauses = [3600.0, 0.0]
 
     class Paused(ScriptedSource):
-        def read(self, *, limit: int, wait_s: float) -> Iterator[Rows | Mark | TableGap]:
+        def read(self, *, limit: int, wait_s: float) -> Iterator[Item]:
             bench.clock.now += pauses.pop(0) if len(pauses) > 1 else pauses[0]
             if self.step or pauses[0] == 0:
                 yield from super().read(limit=limit, wait_s=wait_s)

@@ -72,7 +72,7 @@ def test_an_own_template_comes_before_the_shipped_one_of_its_name(tmp_path: Path
 def test_two_flows_on_one_table_share_its_topic(tmp_path: Path) -> None:
     files = {
         "flows/history.yaml": ONE_FLOW.replace("order_line", "parcel"),
-        "templates/own.yaml": TEMPLATE,
+        "templates/own.yaml": TEMPLATE.replace("mode: none", "mode: initial"),
     }
     made = plan.build(load(project(tmp_path, files)))
     capture = made.captures[0]
@@ -85,12 +85,12 @@ def test_two_flows_on_one_table_share_its_topic(tmp_path: Path) -> None:
 def test_flows_on_one_table_agree_on_what_its_topic_holds(tmp_path: Path) -> None:
     files = {
         "flows/history.yaml": ONE_FLOW.replace("order_line", "parcel"),
-        "templates/own.yaml": TEMPLATE.replace("mode: none}", "mode: none}\n      on_truncate: stop"),
+        "templates/own.yaml": TEMPLATE.replace("mode: none}", "mode: initial}\n      on_truncate: stop"),
     }
 
     told = mistakes(project(tmp_path, files))
     assert told[0].startswith("flows/shop.yaml:10:5: template.topic-disagrees: shop.parcel and lone read one")
-    assert told[0].endswith("(<shipped>/postgres_table.yaml:25:20 against templates/own.yaml:15:20)")
+    assert told[0].endswith("(<shipped>/postgres_table.yaml:27:20 against templates/own.yaml:15:20)")
     assert 'disagree on "on_truncate"' in told[0]
 
 

@@ -38,7 +38,7 @@ def test_what_we_ship_fits_the_schema(path: Path) -> None:
         (FLOWS, "postgres_table@1", "postgres_table"),
         (FLOWS, "  flows:", "  flwos:"),
         (FLOWS, "parcel:", "Parcel:"),
-        (TEMPLATE, "mode: none", "mode: initial"),
+        (TEMPLATE, "mode: none", "mode: always"),
         (TEMPLATE, "mode: append", "mode: scd9"),
         (TEMPLATE, "version: 2.1.0", "version: two"),
         (TEMPLATE, "required: true", "required: maybe"),
