@@ -41,8 +41,10 @@ _GUARD_PAUSE_S: Final = 0.005
 _RUN_BYTES: Final = 1 << 19
 _RUN_ROWS: Final = 1000
 
-# a table is read in the order of its key by the index of its key, not by sorting it
-_PLANNING: Final = (
+# Rows that a policy hides from this role are an error, never left out. A table is read in the order of its
+# key by the index of its key, not by sorting it.
+_SETTINGS: Final = (
+    "SET row_security = off",
     "SET enable_sort = off",
     "SET enable_seqscan = off",
     "SET enable_bitmapscan = off",
@@ -56,6 +58,7 @@ class Table(NamedTuple):
     known: Known
     key: tuple[tuple[str, int], ...]  # name and type of its columns; empty: it is read whole, at once
     filter: str
+    only: str  # a plain table is read without the tables that inherit from it, as it is published
     expected: int | None
 
 
@@ -85,7 +88,7 @@ def group(config: PostgresConfig, side: Connection) -> Iterator[Group]:
     them, and lock_timeout is all that bounds this.
     """
     with closing(session.walsender(config)) as line:
-        for setting in (*_PLANNING, f"SET lock_timeout = '{_SLOT_TIMEOUT_S}s'"):
+        for setting in (*_SETTINGS, f"SET lock_timeout = '{_SLOT_TIMEOUT_S}s'"):
             command(line.pgconn, setting)
         command(line.pgconn, "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ")
         name = identifier(slot_name(config))
@@ -127,6 +130,7 @@ def _snapshot(text: str) -> tuple[int, int, frozenset[int]]:
 
 _ABOUT: Final = """
 select c.oid::int8, c.relreplident::text, greatest(c.reltuples, -1)::int8,
+       case when c.relkind = 'p' then '' else 'only ' end,
        coalesce(array(
          select a.attname::text from pg_catalog.pg_index i
          cross join lateral unnest(i.indkey::int2[]) with ordinality as k(num, at)
@@ -156,7 +160,7 @@ def table(side: Connection, config: PostgresConfig, spec: TableSpec, form: Form)
     found = side.execute(_ABOUT, (spec.schema, spec.table)).fetchone()
     if found is None:
         return f"{spec.schema}.{spec.table} is gone"
-    relid, identity, expected, key = found
+    relid, identity, expected, only, key = found
     listed, filter_ = list[int](), ""
     if side.info.server_version >= FILTERS_FROM:
         listed, filter_ = side.execute(_PUBLISHED, (config.publication, relid)).fetchone() or ([], "")
@@ -173,6 +177,7 @@ def table(side: Connection, config: PostgresConfig, spec: TableSpec, form: Form)
         known=known,
         key=tuple((name, types[name]) for name in key) if whole else (),
         filter=filter_,
+        only=only,
         expected=expected if expected > 0 else None,
     )
 
@@ -234,7 +239,8 @@ def _query(table: Table, after: Sequence[str]) -> str:
         conditions.append(_behind(names, after))
     where = f" where {' and '.join(conditions)}" if conditions else ""
     order = f" order by {', '.join(names)}" if names else ""
-    return f"select {columns} from {identifier(relation.schema, relation.table)}{where}{order}"  # noqa: S608 - names are quoted
+    of = f"{table.only}{identifier(relation.schema, relation.table)}"
+    return f"select {columns} from {of}{where}{order}"  # noqa: S608 - names are quoted
 
 
 def _behind(names: Sequence[str], after: Sequence[str]) -> str:

@@ -280,3 +280,46 @@ def test_the_mark_says_how_far_a_snapshot_is(config: PostgresConfig, database: D
         came = read(source, done("t"))
     said = resume.load(came.marks[-1]).snapshots["public.t"]
     assert (said.run, said.rows, said.done) == (0, 101, True)
+
+
+def test_rows_that_a_policy_hides_are_waited_for_and_never_left_out(
+    config: PostgresConfig, database: Database
+) -> None:
+    database.run(
+        "create table t (id int primary key)",
+        "insert into t values (1), (2)",
+        "alter table t enable row level security, force row level security",
+        "create policy some on t using (id = 1)",
+    )
+    with opened(config, snapshots("t")) as source:
+        came = read(source, lambda c: any(r.waits_for for r in told(c)))
+    assert came.rows() == []
+    assert "row-level security" in next(r.waits_for for r in told(came))
+
+
+def test_a_table_is_read_as_it_is_published_without_those_that_inherit_from_it(
+    config: PostgresConfig, database: Database
+) -> None:
+    database.run(
+        "create table t (id int primary key)",
+        "create table u (primary key (id)) inherits (t)",
+        "insert into t values (1)",
+        "insert into u values (2)",
+    )
+    with opened(config, snapshots("t")) as source:
+        came = read(source, done("t"))
+    assert came.rows() == [("r", None, ("1",))]
+
+
+def test_a_partitioned_table_is_read_as_one(config: PostgresConfig, database: Database) -> None:
+    database.run(
+        "create table t (id int, at date, primary key (at, id)) partition by range (at)",
+        "create table t1 partition of t for values from ('2026-01-01') to ('2026-07-01')",
+        "create table t2 partition of t for values from ('2026-07-01') to ('2027-01-01')",
+        "insert into t values (1, '2026-08-01'), (2, '2026-02-01'), (3, '2026-08-01')",
+    )
+    with opened(config, snapshots("t")) as source:
+        came = read(source, done("t"))
+    assert [row[2] for row in came.rows()] == [
+        ("2", "2026-02-01"), ("1", "2026-08-01"), ("3", "2026-08-01"),
+    ]  # fmt: skip
