@@ -1,4 +1,4 @@
-"""``python -m bench capture|landing|memory``: what ``make bench`` starts.
+"""``python -m bench capture|landing|memory|snapshot``: what ``make bench`` starts.
 
 ``BENCH_SCALE`` makes the work smaller (0.01: a look), ``BENCH_PAIRS`` is the number of rounds,
 ``BENCH_PEERS`` the peers (``none``: ours alone), ``BENCH_TRANSACTIONS`` the sizes of transactions of the
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bench import capture, debezium, landing, memory, recvlogical, rounds
+from bench import capture, debezium, landing, memory, recvlogical, rounds, snapshot
 from bench.place import Place, embedded
 from bench.rounds import say
 from engine.embedded.stack import Part
@@ -24,6 +24,7 @@ from engine.errors import DownloadFailed
 _PARTS: Final[Mapping[str, frozenset[Part]]] = {
     "capture": frozenset(("postgres", "kafka", "registry")),
     "memory": frozenset(("postgres", "kafka", "registry")),
+    "snapshot": frozenset(("postgres", "kafka", "registry")),
     "landing": frozenset(("kafka", "registry", "spark")),
 }
 
@@ -52,6 +53,9 @@ def _run(
     if name == "memory":
         results = memory.run(place, scale=scale)
         return results, memory.lines(results)
+    if name == "snapshot":
+        results = snapshot.run(place, scale=scale, pairs=pairs, peers=_here(snapshot.PEER, asked))
+        return results, snapshot.lines(results)
     if name == "landing":
         peers = [peer for peer in (landing.PEER,) if _wanted(peer, asked)]
         results = landing.run(place, scale=scale, pairs=pairs, peers=peers)
@@ -68,6 +72,14 @@ def _run(
         if _wanted(peer, asked) and peer not in peers
     ]
     return results, capture.lines(results) + absent
+
+
+def _here(peer: str, asked: str) -> list[str]:
+    """The peer when it is wanted and installed."""
+    wanted = _wanted(peer, asked)
+    if wanted and shutil.which(peer) is None:
+        say(f"{peer} is not installed here")
+    return [peer] if wanted and shutil.which(peer) else []
 
 
 def _wanted(peer: str, asked: str) -> bool:

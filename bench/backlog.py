@@ -75,7 +75,8 @@ def _active(session: psycopg.Connection[Any], slot: str) -> bool:
     return bool(row and row[0])
 
 
-def _drop(session: psycopg.Connection[Any], slot: str) -> None:
+def drop(session: psycopg.Connection[Any], slot: str) -> None:
+    """Give a slot back."""
     while _active(session, slot):  # a reader that has just left holds it for a moment
         time.sleep(_POLL_S)
     session.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
@@ -109,6 +110,6 @@ def backlog(
     yield replace(work, made=made)
     with place.connect(work.database) as session:
         for side, number in runs:
-            _drop(session, work.slot(side, number))
+            drop(session, work.slot(side, number))
     with place.connect("postgres") as admin:
         admin.execute(f"DROP DATABASE {work.database} WITH (FORCE)")

@@ -85,6 +85,39 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
     connection.execute(_PROCEDURE)
 
 
+_STANDING: Final = f"""
+INSERT INTO public.parcel
+SELECT i + 1, i * 31 %% 50000, (i * 37 %% 30000) * 0.001,
+  CASE WHEN i %% 97 <> 0 THEN (i * 13 %% 1000000) * 0.01 END,
+  moment, moment::date, i %% 7 = 0, 'FR' || lpad((i + 1)::text, 11, '0'),
+  (string_to_array('{";".join(_STATES)}', ';'))[1 + i %% 5],
+  CASE WHEN i %% 50 <> 0
+    THEN (1 + i %% 211) || ' ' || (string_to_array('{";".join(_STREETS)}', ';'))[1 + i %% 4] END
+FROM generate_series(0, %s::bigint - 1) AS i,
+  LATERAL (SELECT timestamptz '2026-11-21 06:00:00+00' + i * interval '37123 microseconds') AS m(moment)
+"""
+
+
+def fill(connection: psycopg.Connection[Any], rows: int) -> None:
+    """The table, filled at once and left alone."""
+    prepare(connection)
+    connection.execute(_STANDING, (rows,))
+    connection.execute("VACUUM (ANALYZE) public.parcel")
+    connection.execute("CHECKPOINT")
+
+
+def standing(rows: int) -> Iterator[Plain]:
+    """What a snapshot of the filled table must have written."""
+    for i in range(rows):
+        moment_us = _START_US + i * 37123
+        price = i * 13 % 1_000_000 if i % 97 else None
+        place = f"{1 + i % 211} {_STREETS[i % 4]}" if i % 50 else None
+        yield (
+            *("r", i + 1, i * 31 % 50000, i * 37 % 30000, price, moment_us, moment_us // 86_400_000_000),
+            *(i % 7 == 0, f"FR{i + 1:011d}", _STATES[i % 5], place),
+        )
+
+
 class Made(NamedTuple):
     """Where the changes lie in the log: a position between the last of them and the end, and the end.
 

@@ -54,7 +54,8 @@ kind: Flow
 metadata: {{name: parcel, owner: bench@example.org}}
 spec:
   template: {template}@1
-  params: {{connection: {connection}, table: {table}, mode: append, snapshot: none, partitions: {partitions}}}
+  params:
+    {{connection: {connection}, table: {table}, mode: append, snapshot: {snapshot}, partitions: {partitions}}}
 """
 
 
@@ -62,7 +63,9 @@ class WorkerFailed(RuntimeError):
     """Our worker ended, or left rows without a mark; its last words."""
 
 
-def project(place: Place, *, connection: str, database: str, row_bytes_max: str = "") -> Path:
+def project(
+    place: Place, *, connection: str, database: str, row_bytes_max: str = "", snapshot: str = "none"
+) -> Path:
     """A project folder with one connection and one flow.
 
     With ``row_bytes_max`` its template is the shipped one with this limit, under a name of its own.
@@ -82,6 +85,7 @@ def project(place: Place, *, connection: str, database: str, row_bytes_max: str 
         "lake": folder / "lake",
         "table": f"{change.SCHEMA}.{change.TABLE}",
         "partitions": PARTITIONS,
+        "snapshot": snapshot,
         "template": _OWN_TEMPLATE if row_bytes_max else _TEMPLATE,
     }
     if row_bytes_max:

@@ -37,7 +37,7 @@ def run(work: Backlog, number: int) -> Run:
         processes.append(_start(work, slot, into="/dev/null", binary=True))
         return processes[0].pid
 
-    used, start_s = work.timed(slot, begin, lambda: _ended(processes[0].pid), lambda: None)
+    used, start_s = work.timed(slot, begin, lambda: ended(processes[0].pid), lambda: None)
     if processes[0].wait() != 0:
         raise PeerFailed(f"{NAME} ended with {processes[0].returncode}")
     return Run(used, None, {"start_s": start_s})
@@ -67,6 +67,6 @@ def _start(work: Backlog, slot: str, *, into: str, binary: bool) -> subprocess.P
     return subprocess.Popen([*words, f"--dbname={work.database}"], env={**os.environ, **session})
 
 
-def _ended(pid: int) -> bool:
+def ended(pid: int) -> bool:
     """Whether it has ended; it stays unburied, so that what it has used can still be read."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None

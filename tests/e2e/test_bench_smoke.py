@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bench import capture, change, landing, rounds, tally
+from bench import capture, change, landing, rounds, snapshot, tally
 from bench.measure import Used
 from bench.place import Place
 from bench.rounds import OURS, ResultsDiffer, Run
@@ -48,6 +48,14 @@ def test_our_capture_writes_every_change_of_the_series(place: Place) -> None:
         # all of so short a run can lie in front of the clock's start, so what it took is not asked here
         assert run.notes["start_s"] > 0
         assert run.notes["peak_rss"] > 0
+
+
+@pytest.mark.stack
+def test_our_snapshot_writes_every_row_of_the_table(place: Place) -> None:
+    results = snapshot.run(place, scale=SCALE, pairs=1, peers=())
+    (run,) = results["runs"][OURS]
+    assert run.tally.rows == results["rows"] > 0
+    assert run.notes["peak_rss"] > 0
 
 
 @pytest.mark.stack
