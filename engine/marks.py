@@ -19,7 +19,7 @@ from engine.envelope import Record
 from engine.errors import CaptureFenced, Missing, SourceUnreachable
 from engine.names import marks_topic
 from engine.plan import TopicPlan
-from engine.source import Mark, TableGap
+from engine.source import Mark, Reading, TableGap
 from engine.topic import Ended, Topic, Waiting, silent
 
 MARK_BYTES_MAX: Final = 4 << 20
@@ -84,6 +84,23 @@ class Stop:
     at: Mapping[str, int] = field(default_factory=dict)
     accepted_at: str = ""
     accepted_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableReading:
+    """How far the snapshot of a table is: ``rows`` of about ``expected`` (None: nobody knows).
+
+    ``left_s`` is how long the rest takes at the pace so far (None: not known); ``waits_for`` what it waits
+    for, empty when it does not.
+    """
+
+    capture: str
+    table: str
+    rows: int
+    expected: int | None
+    left_s: float | None
+    waits_for: str
+    told_at: str
 
 
 @dataclass(slots=True)
@@ -220,6 +237,23 @@ class Marks:
         """Every stop that a person took on, in the order in which they came."""
         found = [Stop(**value) for key, value in self._records() if "accepted" in key]
         return tuple(sorted(found, key=lambda stop: (stop.capture, stop.stopped_at)))
+
+    # snapshots
+
+    def readings(self) -> tuple[TableReading, ...]:
+        """The tables that are being read, as they were told last."""
+        found = [TableReading(**value) for key, value in self._records() if "reading" in key]
+        return tuple(sorted(found, key=lambda reading: (reading.capture, reading.table)))
+
+    def reading(self, capture: str, told: Reading, left_s: float | None) -> None:
+        """Record how far a table is, until it is done; it lasts once the topic is flushed."""
+        table = f"{told.schema}.{told.table}"
+        key = {"capture": capture, "reading": table}
+        if not told.done:
+            now = TableReading(capture, table, told.rows, told.expected, left_s, told.waits_for, self.now())
+            self._send(key, asdict(now))
+        else:
+            self.topic.send(self.name, 0, [Ended(key=_json(key), value=None)])
 
     # gaps
 

@@ -13,7 +13,7 @@ from engine import plugins
 from engine.cli import places
 from engine.cli.compose import Call
 from engine.errors import EcluseError
-from engine.marks import Gap, Marks, Stop
+from engine.marks import Gap, Marks, Stop, TableReading
 from engine.plan import FlowPlan, ProjectPlan
 from engine.source import STREAM, Measure
 from engine.topic import KafkaTopic
@@ -72,6 +72,10 @@ class _Kafka:
         self.topic()
         return self._marks.accepted_stops() if self._marks else ()
 
+    def readings(self) -> Sequence[TableReading]:
+        self.topic()
+        return self._marks.readings() if self._marks else ()
+
     def marks(self) -> Mapping[str, MarkReading]:
         self.topic()
         found = self._marks.all() if self._marks else {}
@@ -103,6 +107,7 @@ def doors(call: Call, plan: ProjectPlan) -> Callable[[], Doors]:
             gaps=kafka.gaps,
             stops=kafka.stops,
             accepted=kafka.accepted,
+            readings=kafka.readings,
             kafka=options,
             lake=places.lake_root(call, plan),
         )

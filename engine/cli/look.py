@@ -57,7 +57,7 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
         return
     show.table(screen.STATUS_COLUMNS, screen.status_rows(flows))
     show.table(screen.CAPTURE_COLUMNS, screen.capture_rows(captures))
-    for text in screen.stops(captures):
+    for text in (*screen.readings(captures), *screen.stops(captures)):
         show.line(text)
     for one in flows:
         if one.written and one.written.code:

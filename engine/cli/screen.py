@@ -193,6 +193,17 @@ def stops(captures: Sequence[CaptureLook]) -> Iterator[str]:
         yield from (f"  next {line}" for line in c.next.splitlines())
 
 
+def readings(captures: Sequence[CaptureLook]) -> Iterator[str]:
+    """How far each snapshot is, and what it waits for."""
+    for c in captures:
+        for r in c.readings:
+            of = "" if r.expected is None else f" of about {count(r.expected)} ({r.rows / r.expected:.0%})"
+            left = "" if r.left_s is None else f", {seconds(r.left_s)} left"
+            yield f"{c.capture}: reading {r.table}: {count(r.rows)} rows{of}{left}"
+            if r.waits_for:
+                yield f"  waits for {r.waits_for}, {r.told_at}"
+
+
 def trouble(flow: str, written: Written) -> Iterator[str]:
     """What a flow waits for, from which offsets on nothing has landed, and what to type."""
     yield f"{flow}: {written.code}: {written.what}"

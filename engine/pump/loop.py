@@ -22,6 +22,7 @@ from engine.plan import CapturePlan
 from engine.pump import lost
 from engine.pump.aside import Aside
 from engine.pump.doors import Doors
+from engine.pump.pace import Pace
 from engine.pump.patience import patiently
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
@@ -174,6 +175,7 @@ class _Pump:
         self._now = doors.clock.monotonic
         self._seen: Mark | None = None  # the newest mark that came
         self._confirmed: Mark | None = None
+        self._pace = Pace()
         self._unmarked = 0  # rows since the newest mark
         self._committed_us = 0  # commit time of the newest row
         self._behind_s = 0.0  # its age when it was sent
@@ -249,11 +251,15 @@ class _Pump:
             )  # fmt: skip
 
     def _reading(self, told: Reading) -> None:
-        table = f"{told.schema}.{told.table}"
+        table, now = f"{told.schema}.{told.table}", self._now()
         self._doors.meters.reading(table, told.rows, told.expected, done=told.done)
-        self._doors.log.info(
+        left_s = self._pace.left_s(table, told, now)
+        self._marks.reading(self._capture.name, told, left_s)
+        say = self._doors.log.warning if told.waits_for else self._doors.log.info
+        say(
             "snapshot", table=table, run=told.run, rows=told.rows, of_about=told.expected, done=told.done,
             **({"waits_for": told.waits_for} if told.waits_for else {}),
+            **({} if left_s is None else {"left_s": round(left_s)}),
         )  # fmt: skip
 
     def _rested(self) -> bool:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from engine.errors import SlotBusy
-from engine.marks import Stop
+from engine.marks import Stop, TableReading
 
 _ACTIVE = "active"  # a source that is being read, as ``Measure`` says it
 _SILENT = "unreachable"  # one that did not answer
@@ -32,7 +32,8 @@ class CaptureState(StrEnum):
 class CaptureLook:
     """One capture at one moment; ``position`` is its mark's major, ``next`` the command to type.
 
-    ``accepted`` are the stops that a person took on, whatever has come since; None: not known.
+    ``accepted`` are the stops that a person took on, whatever has come since; None: not known. ``readings``
+    are the tables whose snapshot is not done.
     """
 
     capture: str
@@ -42,6 +43,7 @@ class CaptureLook:
     stop: Stop | None
     next: str
     accepted: tuple[Stop, ...] | None = None
+    readings: tuple[TableReading, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The look as ``--json`` prints it: the stop's fields beside the others, null without one."""
@@ -50,6 +52,7 @@ class CaptureLook:
             **told, "capture": self.capture, "state": self.state.value, "source_state": self.source_state,
             "position": self.position, "next": self.next,
             "accepted": None if self.accepted is None else [asdict(stop) for stop in self.accepted],
+            "readings": [asdict(reading) for reading in self.readings],
         }  # fmt: skip
 
 

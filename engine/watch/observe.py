@@ -7,11 +7,11 @@ it never fails the look. What a source says comes through a callable: this room 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from engine.errors import EcluseError
-from engine.marks import Stop
+from engine.marks import Stop, TableReading
 from engine.plan import FlowPlan, ProjectPlan
 from engine.source import Measure
 from engine.state import State
@@ -61,6 +61,7 @@ class Doors:
     gaps: Callable[[], Mapping[str, OpenGap]]
     stops: Callable[[], Mapping[str, Stop]]
     accepted: Callable[[], Sequence[Stop]]
+    readings: Callable[[], Sequence[TableReading]]
     kafka: Mapping[str, str]
     lake: str
 
@@ -111,6 +112,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
     gaps = {} if "kafka" in silent else _ask("gaps", silent, doors.gaps) or {}
     stops = None if "kafka" in silent else _ask("stops", silent, doors.stops)
     accepted = None if "kafka" in silent else _ask("stops", silent, doors.accepted)
+    readings = () if "kafka" in silent else _ask("snapshots", silent, doors.readings) or ()
     sources = _sources(plan, doors, marks, silent)
     landings = _ask("lake", silent, lambda: lake.landings(doors.lake, plan.flows))
     written = _ask("lake", silent, lambda: lake.states(doors.lake, plan.flows)) or {}
@@ -134,7 +136,9 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
         )
         for flow in plan.flows
     )
-    return Look(now_us, flows, silent, _captures(plan, sources, marks, stops, accepted))
+    seen = _captures(plan, sources, marks, stops, accepted)
+    its = {name: tuple(r for r in readings if r.capture == name) for name in sources}
+    return Look(now_us, flows, silent, tuple(replace(c, readings=its[c.capture]) for c in seen))
 
 
 def _captures(

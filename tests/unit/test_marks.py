@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import CaptureFenced, Missing, SourceUnreachable
 from engine.marks import Found, Marks, Stop
-from engine.source import STREAM, Mark, TableGap
+from engine.source import STREAM, Mark, Reading, TableGap
 from engine.topic import MemoryTopic
 
 GAP = TableGap("public", "parcel", "source.gap-suspected", 0, 150, "left the publication")
@@ -202,3 +202,21 @@ def test_a_person_may_amend_what_the_connector_reads_from_a_mark() -> None:
     written(writer, 1, mark(100))
     assert writer.amend("shop", b'{"accept_gap": true}') == 2
     assert writer.find("shop").mark == mark(100, b'{"accept_gap": true}')
+
+
+def test_a_table_that_is_read_is_told_until_it_is_done() -> None:
+    writer = marks(MemoryTopic())
+    told = Reading("public", "parcel", 0, 40, 100)
+    for each in (told, told._replace(rows=60)):
+        writer.reading("shop", each, 2.0)
+    other = told._replace(table="scan", waits_for="open writers")
+    writer.reading("shop", other, None)
+    writer.topic.flush()
+    assert [(r.table, r.rows, r.left_s) for r in writer.readings()] == [
+        ("public.parcel", 60, 2.0), ("public.scan", 40, None),
+    ]  # fmt: skip
+    for each in (told, other):
+        writer.reading("shop", each._replace(done=True), None)
+    writer.topic.flush()
+    assert writer.readings() == ()
+    assert writer.stops() == {}

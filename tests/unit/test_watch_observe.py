@@ -13,7 +13,7 @@ from engine.cli import compose, screen
 from engine.cli.compose import Call
 from engine.cli.main import main
 from engine.errors import SourceUnreachable, TopicUnreachable
-from engine.marks import Stop
+from engine.marks import Stop, TableReading
 from engine.plan import ProjectPlan
 from engine.source import Measure
 from engine.watch import observe
@@ -43,6 +43,7 @@ def doors(tmp_path: Path, **given: Any) -> Doors:
         "gaps": dict,
         "stops": dict,
         "accepted": tuple,
+        "readings": tuple,
         "kafka": {},
         "lake": str(tmp_path),
     }
@@ -197,3 +198,20 @@ def test_the_look_prints_as_json_with_null_for_unknown(plan: ProjectPlan, tmp_pa
     found = observe.look(plan, doors(tmp_path, bounds=lambda _: {}), now_us=NOW)
     assert found.flows[0].as_dict()["lag"]["kafka_records"] is None
     assert found.flows[0].as_dict()["behind_s"] is None
+
+
+def test_a_table_that_is_read_is_shown_with_its_rows_and_the_time_left(
+    plan: ProjectPlan, tmp_path: Path
+) -> None:
+    reading = TableReading("shop", "public.parcel", 1_200_000, 5_000_000, 95.0, "", "t1")
+    held = replace(
+        reading, table="public.scan", expected=None, left_s=None, waits_for="open writers: process 7"
+    )
+    found = observe.look(plan, doors(tmp_path, readings=lambda: (reading, held)), now_us=NOW)
+    assert list(screen.readings(found.captures)) == [
+        "shop: reading public.parcel: 1 200 000 rows of about 5 000 000 (24%), 1 min 35 left",
+        "shop: reading public.scan: 1 200 000 rows",
+        "  waits for open writers: process 7, t1",
+    ]
+    (shown,) = found.captures
+    assert [r["rows"] for r in shown.as_dict()["readings"]] == [1_200_000, 1_200_000]
