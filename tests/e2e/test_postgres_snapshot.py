@@ -289,7 +289,7 @@ def test_rows_that_a_policy_hides_are_waited_for_and_never_left_out(
         "create table t (id int primary key)",
         "insert into t values (1), (2)",
         "alter table t enable row level security, force row level security",
-        "create policy some on t using (id = 1)",
+        "create policy few on t using (id = 1)",
     )
     with opened(config, snapshots("t")) as source:
         came = read(source, lambda c: any(r.waits_for for r in told(c)))
