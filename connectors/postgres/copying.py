@@ -9,20 +9,23 @@ from __future__ import annotations
 import re
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct, error
 from typing import Any, Final
 
 from psycopg import errors, pq
 
 from connectors.postgres.cells import Form
-from connectors.postgres.wire import Values
+from connectors.postgres.wire import FIXED, Values
 from engine.errors import SourceUnreachable
+from engine.source import Row
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 _COUNT: Final = Struct(">h").unpack_from
 _SIZE: Final = Struct(">i").unpack_from
+_BATCH_BYTES: Final = 1 << 19
+_BATCH_ROWS: Final = 1000
 _SILENCE_S: Final = 45.0  # the pump is patient for a little longer
 _TICK_S: Final = 1.0
 
@@ -30,89 +33,142 @@ _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _MEANT: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 ParseRow = Callable[[bytes], Values]
+Batch = list[Row]
 
 
-def rows(
-    pgconn: pq.abc.PGconn, query: str, form: Form, width: int, alive: Callable[[], None]
-) -> Iterator[tuple[Values, int]]:
-    """The rows of a query of ``width`` columns, each with the bytes that it took.
+def batches(
+    pgconn: pq.abc.PGconn, query: str, form: Form, bases: Sequence[int], alive: Callable[[], None]
+) -> Iterator[Batch]:
+    """The rows of a query whose columns have these base types, as rows that a snapshot read, some at a time.
 
     ``alive`` is called about once a second while the server is silent. Raises SourceUnreachable when it
     stays so, and what the driver raises when the query fails.
     """
-    options = "FORMAT binary" if form == "binary" else "FORMAT text"
-    result = pgconn.exec_(f"COPY ({query}) TO STDOUT ({options})".encode())
+    binary = form == "binary"
+    result = pgconn.exec_(f"COPY ({query}) TO STDOUT (FORMAT {form})".encode())
     if result.status != pq.ExecStatus.COPY_OUT:
         raise errors.error_from_result(result)
-    parse = binary_parser(width) if form == "binary" else _text_parser(width)
-    messages = _messages(pgconn, alive)
-    if form == "binary":
-        first = next(messages, b"")
-        if not first.startswith(_HEADER):
-            raise SourceUnreachable("a copy without its header")
-        messages = _after(first[len(_HEADER) :], messages)
-    for data in messages:
-        if data == _END and form == "binary":
-            continue  # the driver reads on until the server says that it is done
-        yield parse(data), len(data)
-
-
-def _after(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
-
-
-def _messages(pgconn: pq.abc.PGconn, alive: Callable[[], None]) -> Iterator[bytes]:
-    poll = select.poll()
+    parse = binary_parser(bases) if binary else _text_parser(len(bases))
+    get, poll = pgconn.get_copy_data, select.poll()
     poll.register(pgconn.socket, select.POLLIN)
-    heard = time.monotonic()
+    silent_since, header = time.monotonic(), len(_HEADER) if binary else 0
+    waiting: Batch = []
+    held = 0
     while True:
-        size, data = pgconn.get_copy_data(1)
+        size, data = get(1)
         if size > 0:
-            yield bytes(data)
-            heard = 0.0
+            d = bytes(data)
+            if header:
+                d, header = _headed(d), 0
+                if not d:
+                    continue
+            if binary and d == _END:
+                continue  # until the server says that it is done
+            waiting.append(("r", None, parse(d)))
+            held += size
+            if held >= _BATCH_BYTES or len(waiting) >= _BATCH_ROWS:
+                yield waiting
+                waiting, held, silent_since = [], 0, 0.0
         elif size == 0:
-            now = time.monotonic()
-            heard = heard or now
-            if now - heard > _SILENCE_S:
-                raise SourceUnreachable(f"the server has sent no row for {_SILENCE_S:.0f} s")
-            if not poll.poll(int(_TICK_S * 1000)):
-                alive()
-            pgconn.consume_input()
+            silent_since = _wait(pgconn, poll, silent_since, alive)
         else:
-            result = pgconn.get_result()
-            if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
-                raise errors.error_from_result(result)
-            while pgconn.get_result() is not None:
-                pass
-            return
+            break
+    _ended(pgconn)
+    if waiting:
+        yield waiting
 
 
-def binary_parser(width: int) -> ParseRow:
-    r"""The parser of a binary row: unrolled, because it runs once per row of a whole database.
+def _headed(d: bytes) -> bytes:
+    if not d.startswith(_HEADER):
+        raise SourceUnreachable("a copy without its header")
+    return d[len(_HEADER) :]
 
-    >>> binary_parser(2)(b"\0\2" + b"\0\0\0\1x" + b"\xff\xff\xff\xff")
-    (b'x', None)
+
+def _wait(pgconn: pq.abc.PGconn, poll: select.poll, since: float, alive: Callable[[], None]) -> float:
+    """Wait for more; gives since when nothing has come, 0 when something has."""
+    now = time.monotonic()
+    since = since or now
+    if now - since > _SILENCE_S:
+        raise SourceUnreachable(f"the server has sent no row for {_SILENCE_S:.0f} s")
+    came = poll.poll(int(_TICK_S * 1000))
+    if not came:
+        alive()
+    pgconn.consume_input()
+    return 0.0 if came else since
+
+
+def _ended(pgconn: pq.abc.PGconn) -> None:
+    while (result := pgconn.get_result()) is not None:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise errors.error_from_result(result)
+
+
+def binary_parser(bases: Sequence[int]) -> ParseRow:
+    r"""The parser of a binary row: generated, because it runs once per row of a whole database.
+
+    One ``unpack`` takes a run of fixed-width columns and the length of the column after it; a NULL among the
+    fixed-width ones sends the row to the other parser, which goes field by field.
+
+    >>> from connectors.postgres.cells import INT2, TEXT
+    >>> parse = binary_parser([INT2, TEXT])
+    >>> parse(b"\0\2" + b"\0\0\0\2ab" + b"\0\0\0\1x"), parse(b"\0\2" + b"\xff\xff\xff\xff" * 2)
+    ((b'ab', b'x'), (None, None))
     """
     scope: dict[str, Any] = {"size": _SIZE, "count": _COUNT, "broken": _broken, "error": error}
-    lines = ["def parse(d):", "    p = 2", "    try:", f"        if count(d)[0] != {width}: raise broken(d)"]
-    for n in range(width):
-        lines += [
-            "        n = size(d, p)[0]; p += 4",
-            f"        if n < 0: v{n} = None",
-            f"        else: q = p; p += n; v{n} = d[q:p]",
-        ]
-    values = "".join(f"v{n}, " for n in range(width))
-    lines += [
-        "    except error:",
-        "        raise broken(d) from None",
-        "    if p != len(d): raise broken(d)",
-        f"    return ({values})",
-    ]
-    exec(compile("\n".join(lines), "<row of a copy>", "exec"), scope)  # noqa: S102 - made of a number
+    lines = [*_careful(len(bases)), *_fast(bases, scope)]
+    exec(compile("\n".join(lines), "<row of a copy>", "exec"), scope)  # noqa: S102 - made of numbers
     parse: ParseRow = scope["parse"]
     return parse
+
+
+def _careful(width: int) -> Iterator[str]:
+    yield "def careful(d):"
+    yield "    p = 2"
+    yield "    try:"
+    yield f"        if count(d)[0] != {width}: raise broken(d)"
+    for n in range(width):
+        yield "        n = size(d, p)[0]; p += 4"
+        yield f"        if n < 0: v{n} = None"
+        yield f"        else: q = p; p += n; v{n} = d[q:p]"
+    yield "    except error:"
+    yield "        raise broken(d) from None"
+    yield "    if p != len(d): raise broken(d)"
+    yield f"    return ({_values(width)})"
+
+
+def _fast(bases: Sequence[int], scope: dict[str, Any]) -> Iterator[str]:
+    yield "def parse(d):"
+    yield "    try:"
+    layout, targets, plain = ">h", ["c"], [f"c == {len(bases)}"]
+    at, segments = "0", 0
+    for n, base in enumerate([*bases, None]):
+        fixed = FIXED.get(base) if base is not None else None
+        if fixed is not None:
+            layout += f"i{fixed}s"
+            targets += [f"n{n}", f"v{n}"]
+            plain.append(f"n{n} == {fixed}")
+            continue
+        layout += "" if base is None else "i"
+        targets += [] if base is None else ["n"]
+        if targets:
+            step = Struct(layout)
+            scope[f"segment_{segments}"] = step.unpack_from
+            yield f"        {', '.join(targets)}, = segment_{segments}(d, {at})"
+            if plain:
+                yield f"        if not ({' and '.join(plain)}): return careful(d)"
+            yield f"        p = {at} + {step.size}"
+            at, segments = "p", segments + 1
+        if base is not None:
+            yield f"        if n < 0: v{n} = None"
+            yield f"        else: q = p; p += n; v{n} = d[q:p]"
+        layout, targets, plain = ">", [], []
+    yield f"        if p == len(d): return ({_values(len(bases))})"
+    yield "    except error: pass"
+    yield "    return careful(d)"
+
+
+def _values(width: int) -> str:
+    return "".join(f"v{n}, " for n in range(width))
 
 
 def _text_parser(width: int) -> ParseRow:

@@ -38,8 +38,6 @@ GROUP_S: Final = 10.0  # the stream is not read meanwhile
 _SLOT_TIMEOUT_S: Final = 2  # nor while the slot waits for open writers
 _GUARD_S: Final = 10.0
 _GUARD_PAUSE_S: Final = 0.005
-_RUN_BYTES: Final = 1 << 19
-_RUN_ROWS: Final = 1000
 
 # Rows that a policy hides from this role are an error, never left out. A table is read in the order of its
 # key by the index of its key, not by sorting it.
@@ -194,22 +192,15 @@ class Part:
 
     def rows(self, side: Connection, until: float, alive: Callable[[], None]) -> Iterator[Rows]:
         """The rows from behind the last key on, until all are read or the time is up."""
-        relation, key_at = self._table.known.relation, self._key_at()
-        waiting: list[Row] = []
-        size, last = 0, None
-        query = _query(self._table, self._was.after)
-        width = len(relation.columns)
-        for last, weight in copying.rows(self._group.line.pgconn, query, self._form, width, alive):
-            waiting.append(("r", None, last))
-            size += weight
-            if size >= _RUN_BYTES or len(waiting) >= _RUN_ROWS:
-                yield self._run(waiting)
-                waiting, size = [], 0
-                if key_at and time.monotonic() > until:
-                    self._ended(_texts(side, self._table.key, [last[n] for n in key_at], self._form))
-                    return  # the connection is closed in the middle of the copy
-        if waiting:
-            yield self._run(waiting)
+        key_at, query = self._key_at(), _query(self._table, self._was.after)
+        for rows in copying.batches(
+            self._group.line.pgconn, query, self._form, self._table.known.bases, alive
+        ):
+            yield self._run(rows)
+            if key_at and time.monotonic() > until:
+                last = rows[-1][2] or ()
+                self._ended(_texts(side, self._table.key, [last[n] for n in key_at], self._form))
+                return  # the connection is closed in the middle of the copy
         self._ended(None)
 
     def _key_at(self) -> list[int]:

@@ -43,7 +43,7 @@ OLD_KEY, OLD_ROW, NEW_ROW = ord("K"), ord("O"), ord("N")
 EPOCH_US: Final = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 _BINARY, _TEXT, _NULL, _UNCHANGED = ord("b"), ord("t"), ord("n"), ord("u")
 _LARGE: Final = 1 << 20
-_FIXED: Final = {
+FIXED: Final = {
     BOOL: 1,
     INT2: 2,
     INT4: 4,
@@ -172,7 +172,7 @@ def parsers(bases: Sequence[int], form: Form) -> tuple[Parse, ParseAny]:
         "COUNT": len(bases).to_bytes(2, "big"),
         "TooShort": error,
     }
-    sizes = [_FIXED.get(base) if form == "binary" else None for base in bases]
+    sizes = [FIXED.get(base) if form == "binary" else None for base in bases]
     plain = _BINARY if form == "binary" else _TEXT
     lines = [*_any(sizes, plain), *_fast(sizes, plain, scope)]
     exec("\n".join(lines), scope)  # noqa: S102 - made of counts and sizes, never of data
