@@ -74,10 +74,15 @@ class Readings:
             if self.progress[name].pending and name in published and now >= self._late.get(name, 0.0)
         ]
 
-    def begin(self, at: int) -> bool:
-        """The first group is at hand: from ``at`` on the stream of its tables is told. False: it was so."""
+    def begin(self, at: int, published: Collection[str]) -> bool:
+        """The first group is at hand: from ``at`` on the stream of its tables is told. False: it was so.
+
+        A table that is not published yet has its first group later: of the transactions that are open while
+        it joins, the server does not always tell the same.
+        """
         self.strands = {}
-        new = [name for name, each in self.progress.items() if each.pending and each.since is None]
+        its = {name: self.progress[name] for name in self._specs if name in published}
+        new = [name for name, each in its.items() if each.pending and each.since is None]
         for name in new:
             self.progress[name] = replace(self.progress[name], since=at)
         return bool(new)
@@ -129,14 +134,16 @@ class Readings:
         return [self._told(n, why) for n in self._specs if self.progress[n].pending]
 
     def unread(self, relation: Relation, values: Values, now: Progress) -> bool:
-        """Whether a row is yet to be read."""
+        """Whether a row is yet to be read. Where that cannot be said it is not: its change then counts."""
         if not now.after:
             return True
         name = relation.name
-        table = self._known.get(name) or snapshot.table(
-            self._side, self._config, self._specs[name], self._form
-        )
-        if isinstance(table, str):
-            return True
-        self._known[name] = table
-        return snapshot.unread(self._side, table, values, now, self._form)
+        table = self._known.get(name)
+        if table is None:
+            found = snapshot.table(self._side, self._config, self._specs[name], self._form)
+            if isinstance(found, str):
+                return False
+            table = self._known[name] = found
+        at = {column.name: n for n, column in enumerate(relation.columns)}
+        key = [values[at[column]] for column, _ in table.key if column in at]
+        return snapshot.behind(self._side, table, key, now, self._form)

@@ -30,7 +30,7 @@ from connectors.postgres.facts import FILTERS_FROM
 from connectors.postgres.progress import Progress
 from connectors.postgres.publication import identifier
 from connectors.postgres.session import Connection, command
-from connectors.postgres.wire import Values, WireColumn, WireRelation, lsn
+from connectors.postgres.wire import WireColumn, WireRelation, lsn
 from engine.errors import SourceUnreachable
 from engine.source import Field, Row, Rows, TableSpec, snapshot_strand
 
@@ -258,13 +258,12 @@ def _texts(
     return tuple((result.get_value(0, n) or b"").decode() for n in range(len(fields)))
 
 
-def unread(side: Connection, table: Table, values: Values, progress: Progress, form: Form) -> bool:
-    """Whether a row's key lies behind the last one that was read; the server compares, by its own rules."""
-    if not progress.after:
-        return True
+def behind(side: Connection, table: Table, key: Sequence[Field], progress: Progress, form: Form) -> bool:
+    """Whether a key lies behind the last one that was read; the server compares, by its own rules."""
     relation = table.known.relation
-    at = {column.name: n for n, column in enumerate(relation.columns)}
-    fields = [v for name, _ in table.key if isinstance(v := values[at[name]], bytes)]
+    fields = [value for value in key if isinstance(value, bytes)]
+    if len(fields) < len(table.key):
+        return False
     names = [identifier(name) for name, _ in table.key]
     query = (
         f"select count(*) from (select {', '.join(names)}"  # noqa: S608 - names are quoted

@@ -215,11 +215,11 @@ class PostgresSource:
                 yield from self._readings.held_up(error)  # the stream goes on (I9)
                 return
             yield from self._reach(group.at)
-            if self._readings.begin(group.at):
+            published = self._resume.table_prints
+            if self._readings.begin(group.at, published):
                 # whoever goes on after us leaves out the same changes, and none behind them
                 self._decoder.snapshots(self._readings.progress)
                 yield self._durable(now)
-            published = self._resume.table_prints
             yield from self._readings.read(group, published, self._decoder.era, self._alive)
         self._asked = None
         self._turn = facts.end_of_log(self._side)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.postgres import cells, copying
+from connectors.postgres import cells, copying, snapshot
+from connectors.postgres.catalog import Known
+from connectors.postgres.progress import Progress
+from connectors.postgres.readings import Readings
 from engine.errors import SourceUnreachable
+from engine.schema import Identity, Relation
+from engine.source import TableSpec
+from tests.unit.test_postgres_gap import CONFIG
 
 KINDS = (cells.INT2, cells.INT8, cells.BOOL, cells.UUID, cells.TEXT, cells.BYTEA)
 WIDTHS = {cells.INT2: 2, cells.INT8: 8, cells.BOOL: 1, cells.UUID: 16}
@@ -43,3 +50,31 @@ def test_a_row_that_is_cut_or_too_long_is_no_row(
     for broken in (whole[: data.draw(st.integers(0, len(whole) - 1))], whole + b"\0"):
         with pytest.raises(SourceUnreachable):
             parse(broken)
+
+
+SPECS = [TableSpec(f"f.{name}", "public", name, snapshot=0) for name in ("t", "u")]
+NOBODY: Any = None
+
+
+def test_a_table_that_is_not_published_yet_is_told_from_its_own_first_group_on() -> None:
+    progress = {f"public.{spec.table}": Progress(0) for spec in SPECS}
+    now = Readings(CONFIG, NOBODY, "binary", SPECS, progress)
+    assert now.begin(24, {"public.t"})
+    assert [now.progress[name].since for name in ("public.t", "public.u")] == [24, None]
+    assert not now.begin(32, {"public.t"})
+    assert now.begin(40, {"public.t", "public.u"})
+    assert [now.progress[name].since for name in ("public.t", "public.u")] == [24, 40]
+
+
+def test_i5_a_change_of_a_row_that_nobody_can_place_is_never_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Taken for a row that is yet to be read, scd1 would wait for a part that never brings it."""
+    now = Readings(CONFIG, NOBODY, "binary", SPECS, {})
+    relation = Relation(1, "public", "t", (), (), Identity.DEFAULT)
+    assert now.unread(relation, (), Progress(0, 1))
+    monkeypatch.setattr(snapshot, "table", lambda *_: "it is gone")
+    assert not now.unread(relation, (), Progress(0, 1, after=("7",)))
+    known = Known(relation, ())
+    monkeypatch.setattr(snapshot, "table", lambda *_: snapshot.Table(known, (("id", 23),), "", "", None))
+    assert not now.unread(relation, (), Progress(0, 1, after=("7",))), "its key has another name now"
