@@ -14,7 +14,8 @@ import pytest
 
 from engine import names
 from tests.support import oracles, oracles_lake, oracles_topic
-from tests.support.flows import FLOWS, TABLES, World
+from tests.support.flows import FLOWS, World
+from tests.support.flows_declared import TABLES
 from tests.support.oracles_walk import judge_lake, judge_stream
 from tests.support.services import Services
 from tests.support.waits import wait_until

@@ -16,7 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.flows import TABLES, World
+from tests.support.flows import World
+from tests.support.flows_declared import TABLES
 from tests.support.flows_worker import Worker
 from tests.support.oracles_walk import judge_stream
 from tests.support.services import Services

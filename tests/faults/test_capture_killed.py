@@ -20,7 +20,8 @@ from engine.marks import Marks
 from engine.source import STREAM
 from engine.topic import KafkaTopic
 from tests.support import oracles
-from tests.support.flows import TABLES, World
+from tests.support.flows import World
+from tests.support.flows_declared import TABLES
 from tests.support.oracles_walk import judge_stream
 from tests.support.waits import wait_until
 from tests.support.workload import Change

@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from tests.support import oracles, oracles_lake, oracles_snapshot, workload_postgres
-from tests.support.flows import FLOWS, TABLES, World, default_flows
+from tests.support.flows import FLOWS, World
+from tests.support.flows_declared import TABLES, default_flows
 from tests.support.workload import LISTS
 
 pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(1800)]

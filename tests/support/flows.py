@@ -25,10 +25,10 @@ from psycopg import sql
 
 from engine import names
 from tests.support import oracles_lake, oracles_topic, workload_postgres
+from tests.support.flows_declared import TABLES, TEMPLATE, default_flows
 from tests.support.flows_worker import KILLED, Worker
 from tests.support.waits import NeverCame, wait_until
 from tests.support.workload import (
-    COUNTERS,
     LISTS,
     Change,
     Mix,
@@ -42,46 +42,12 @@ from tests.support.workload_postgres import Traffic
 
 REPOSITORY: Final = Path(__file__).parents[2]
 CONNECTION: Final = "shop"
-TABLES: Final = (LISTS, COUNTERS)
 FLOWS: Final = tuple(f"{table}_{form}" for table in TABLES for form in ("log", "now"))
 _KEPT: Final = (
     "PATH", "HOME", "LANG", "TMPDIR", "ECLUSE_CACHE", "XDG_CACHE_HOME", "JAVA_HOME", "JAVA_TOOL_OPTIONS",
 )  # fmt: skip
 _LIMIT_S: Final = 600.0
 _STOPPED_MAX: Final = timedelta(minutes=1)
-
-TEMPLATE: Final = """\
-apiVersion: ecluse/v1
-kind: FlowTemplate
-metadata: {name: walk_table, version: 1.0.0}
-spec:
-  params:
-    connection: {type: connection, of: postgres, required: true}
-    table: {type: string, required: true}
-    sink: {type: string, required: true}
-    mode: {type: enum, values: [append, scd1], required: true}
-    deletes: {type: enum, values: [hard, soft], default: hard}
-    freshness: {type: duration, default: 500ms}
-    rows_per_commit: {type: integer, default: 500000}
-    row_bytes_max: {type: size, default: 1MiB}
-    snapshot: {type: enum, values: [initial, none], default: none}
-  flow:
-    source:
-      type: postgres
-      connection: ${param.connection}
-      table: ${param.table}
-      snapshot: {mode: "${param.snapshot}"}
-      on_truncate: apply
-    topic: {partitions: 2, retention: 30d, compatibility: backward, row_bytes_max: "${param.row_bytes_max}"}
-    schema: {add_column: evolve, widen_type: evolve, drop_column: keep, alter_type: park, change_key: park}
-    landing: {freshness: "${param.freshness}", rows_per_commit: "${param.rows_per_commit}"}
-    sink:
-      type: delta
-      table: "bronze.${param.sink}"
-      mode: "${param.mode}"
-      keys: auto
-      deletes: "${param.deletes}"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +73,7 @@ class World:
     mix: Mix = field(default_factory=Mix)
     workers: list[Worker] = field(default_factory=list)
     poisoned: set[tuple[str, int, int]] = field(default_factory=set)
-    _landing_since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    _stood: dict[str, str] = field(default_factory=dict)
     _plan: Iterator[Transaction] | None = None
     _registry: oracles_topic.Registry | None = None
     _told: dict[str, list[Change]] = field(default_factory=dict)
@@ -234,7 +200,7 @@ class World:
     def landing(self, *, until_done: bool = False, point: str = "", nth: int = 1) -> Worker:
         """``run landing``; with a point, one that kills itself (and its JVM) there."""
         words = ["run", "landing", *(["--available-now"] if until_done else [])]
-        self._landing_since = datetime.now(UTC).replace(microsecond=0)
+        self._stood = {flow: self._state(flow) for flow in FLOWS}
         return self._start("landing", words, point, nth)
 
     def land(self) -> Worker:
@@ -353,12 +319,16 @@ class World:
 
     def _caught_up_or_stopped(self, flow: str) -> bool:
         """Waiting for a flow that has stopped, and that nobody has answered since, helps nobody."""
-        path = self.lake / "_ecluse" / "flows" / f"walk.{flow}.json"
-        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"state": "new"}
+        text = self._state(flow)
+        state = json.loads(text) if text else {"state": "new"}
         # what stopped an earlier landing stands there until this one has landed its first batch
-        if state["state"] == "stopped" and datetime.fromisoformat(state["since"]) >= self._landing_since:
+        if state["state"] == "stopped" and text != self._stood.get(flow, ""):
             assert datetime.now(UTC) - datetime.fromisoformat(state["since"]) < _STOPPED_MAX, state
         return self.caught_up(flow)
+
+    def _state(self, flow: str) -> str:
+        path = self.lake / "_ecluse" / "flows" / f"walk.{flow}.json"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def caught_up(self, flow: str) -> bool:
         """Whether the ledger of a flow has come to the end of its topic."""
@@ -383,15 +353,6 @@ def _offsets(stored: Any) -> dict[str, tuple[int, int]]:
     pairs = json.loads(stored) if isinstance(stored, str) else stored
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
     return {str(p): (r[0], r[1]) if isinstance(r, Sequence) else (r["start"], r["end"]) for p, r in items}
-
-
-def default_flows() -> dict[str, dict[str, Any]]:
-    """Each table twice."""
-    return {
-        f"{table}_{suffix}": {"table": f"public.{table}", "sink": f"{table}_{suffix}", "mode": mode}
-        for table in TABLES
-        for suffix, mode in (("log", "append"), ("now", "scd1"))
-    }
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.support import oracles, oracles_lake, oracles_log, oracles_versions, workload_postgres
-from tests.support.flows import TABLES, World
+from tests.support.flows import World
+from tests.support.flows_declared import TABLES
 from tests.support.workload import COUNTERS, LISTS, Change
 
 
