@@ -100,6 +100,14 @@ def explain(error: EcluseError) -> str:
     return "\n".join(lines)
 
 
+def answers(name: str) -> str:
+    """What a person can type when changes of a capture or a flow may be missing."""
+    return (
+        f"ecluse resolve {name} --accept-gap\n"
+        f"or, to have its tables read again: ecluse resolve {name} --resnapshot"
+    )
+
+
 # --- authors: templates, flows, projects -----------------------------------------------------------------
 
 

@@ -158,6 +158,9 @@ class Marks:
         self.topic.flush(waiting)
         self._forget(capture, epoch - _EPOCHS_KEPT)
         self.streams(capture)
+        for told in self.readings():  # what is still to be read is told again, the rest nobody reads any more
+            if told.capture == capture:
+                self._read(capture, told.table)
         return epoch
 
     def _forget(self, capture: str, epoch: int) -> None:
@@ -248,12 +251,31 @@ class Marks:
     def reading(self, capture: str, told: Reading, left_s: float | None) -> None:
         """Record how far a table is, until it is done; it lasts once the topic is flushed."""
         table = f"{told.schema}.{told.table}"
-        key = {"capture": capture, "reading": table}
-        if not told.done:
-            now = TableReading(capture, table, told.rows, told.expected, left_s, told.waits_for, self.now())
-            self._send(key, asdict(now))
+        if told.done:
+            self._read(capture, table)
         else:
-            self.topic.send(self.name, 0, [Ended(key=_json(key), value=None)])
+            now = TableReading(capture, table, told.rows, told.expected, left_s, told.waits_for, self.now())
+            self._send(_reading_key(capture, table), asdict(now))
+
+    def _read(self, capture: str, table: str) -> None:
+        key = _json(_reading_key(capture, table))
+        self.topic.send(self.name, 0, [Ended(key=key, value=None)])
+
+    def asked(self, capture: str) -> Mapping[str, int]:
+        """By table (``schema.name``), how often a person has asked for it to be read again."""
+        return {
+            key["again"]: value["times"]
+            for key, value in self._records()
+            if "again" in key and key["capture"] == capture
+        }
+
+    def ask(self, capture: str, table: str, who: str, waiting: Waiting = silent) -> int:
+        """Record that a person wants a table to be read again; gives how often that was asked for."""
+        times = self.asked(capture).get(table, 0) + 1
+        value = {"times": times, "asked_by": who, "asked_at": self.now()}
+        self._send({"capture": capture, "again": table}, value)
+        self.topic.flush(waiting)
+        return times
 
     # gaps
 
@@ -322,6 +344,10 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 def _stop_key(capture: str) -> Mapping[str, Any]:
     return {"capture": capture, "stop": "newest"}
+
+
+def _reading_key(capture: str, table: str) -> Mapping[str, Any]:
+    return {"capture": capture, "reading": table}
 
 
 def _mark(value: Mapping[str, Any]) -> Mark | None:

@@ -19,7 +19,6 @@ from engine.secrets import SecretRef
 from engine.source import TableSpec
 from engine.template import Connection, Flow, Node, Place, Project
 
-_RUN: Final = 0  # of a snapshot, the first
 _BROKERS_DEFAULT: Final = -1  # as many copies as the brokers are set to make
 _QUEUE_BYTES_MAX: Final = 32 * 2**20
 _MARK_INTERVAL_S: Final = 1.0
@@ -263,6 +262,7 @@ class _Assembly:
         spelled = take("table.table", "source", "table")
         self.origins[f"flows.{name}.table.schema"] = body["source"]["table"].place
         schema, table = spelled.split(".")
+        run = take("table.snapshot", "source", "snapshot", "run")
         keys = take("sink.keys")
         self.origins[f"flows.{name}.name"] = flow.name.place
         return FlowPlan(
@@ -276,7 +276,7 @@ class _Assembly:
                 schema,
                 table,
                 take("table.on_truncate", "source", "on_truncate"),
-                _RUN if take("table.snapshot", "source", "snapshot", "mode") == "initial" else None,
+                run if take("table.snapshot", "source", "snapshot", "mode") == "initial" else None,
             ),
             topic=TopicPlan(
                 name=names.topic(connection, schema, table),

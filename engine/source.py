@@ -54,10 +54,10 @@ STREAM: Final = "stream"
 _SNAPSHOT: Final = "snapshot"
 
 
-def snapshot_strand(run: int, part: int) -> str:
+def snapshot_strand(run: int, part: str) -> str:
     """The strand of one part of a table's snapshot: the rows that were read under one snapshot of the source.
 
-    >>> snapshot_strand(0, 7)
+    >>> snapshot_strand(0, "7")
     'snapshot:0:7'
     """
     return f"{_SNAPSHOT}:{run}:{part}"
@@ -167,8 +167,8 @@ class TableSpec:
     """One table of a capture, as the plan names it.
 
     ``on_truncate``: a truncate is told as a row, not told, or told as a row behind a ``TableGap`` so that a
-    person decides first. Where flows on one table differ, the most careful one rules. ``snapshot`` is the run
-    in which the rows that it holds are read; None: they are not.
+    person decides first. Where flows on one table differ, the most careful one rules. ``snapshot``: the rows
+    that it holds are read, and again whenever this number is higher than before (``wanted``); None: never.
     """
 
     flow: str
@@ -176,6 +176,25 @@ class TableSpec:
     table: str
     on_truncate: Literal["apply", "ignore", "stop"] = "apply"
     snapshot: int | None = None
+
+
+_RUN_BITS: Final = 32
+
+
+def wanted(run: int, asked: int) -> int:
+    """The number that says how often a table is to be read: the declared run, and how often a person asked.
+
+    It grows when a person asks, even where the declared run is lowered at the same time.
+
+    >>> wanted(3, 0), declared(wanted(3, 2)), wanted(0, 1) > wanted(7, 0)
+    (3, 3, True)
+    """
+    return asked << _RUN_BITS | run
+
+
+def declared(wanted: int) -> int:
+    """The declared run in such a number."""
+    return wanted & (1 << _RUN_BITS) - 1
 
 
 Level = Literal["ok", "warn", "fail"]

@@ -15,7 +15,7 @@ from connectors.postgres.decode import Transaction
 from connectors.postgres.facts import Prints, Server, Slot
 from connectors.postgres.resume import Print, Resume
 from connectors.postgres.wire import show_lsn
-from engine.errors import EcluseError, GapSuspected, SlotLost, SlotMissing
+from engine.errors import EcluseError, GapSuspected, SlotLost, SlotMissing, answers
 from engine.source import TableGap
 
 _BETWEEN: Final = "; "  # findings of one stop; no finding's text holds it
@@ -179,5 +179,5 @@ def stop(config: PostgresConfig, troubles: list[Trouble]) -> EcluseError:
     return first.kind(
         _BETWEEN.join(t.what for t in troubles),
         where=config.where,
-        hint="\n".join([*fixes, f"ecluse resolve {name} --accept-gap"]),
+        hint="\n".join([*fixes, answers(name)]),
     )

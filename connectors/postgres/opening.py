@@ -82,7 +82,8 @@ def _open(
         at, gaps, late = _again(start, was)
         streamed = [*was.table_prints, *was.left]
     form: Form = "binary" if facts.binary_is_safe(lines.side, config.publication) else "text"
-    at = replace(at, snapshots=progress.planned(at.snapshots, tables, streamed))
+    anew = mark is not None and not mark.at
+    at = replace(at, snapshots=progress.planned(at.snapshots, tables, streamed, at.era, anew=anew))
     readings = Readings(config, lines.side, form, tables, dict(at.snapshots))
     decoder = Decoder(_learn(start, form, readings), form, at.era, at.snapshots)
     _stream(start, at, form)

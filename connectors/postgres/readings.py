@@ -7,7 +7,8 @@ writer; a table of which nothing has gone out can wait while the others are read
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
@@ -60,35 +61,41 @@ class Readings:
         self.progress = progress
         self.strands: dict[str, int] = {}  # those of the group in hand: strand to its position
 
-    def due(self, now: float, published: Collection[str]) -> bool:
+    def due(self, now: float, published: AbstractSet[str]) -> bool:
         """Whether there is a table to be read."""
         if now < self._next:
             return False
         self._next = now + _LOOK_S
         return bool(self._ready(now, published))
 
-    def _ready(self, now: float, published: Collection[str]) -> list[str]:
+    def _ready(self, now: float, published: AbstractSet[str]) -> list[str]:
         return [
             name
             for name in self._specs
             if self.progress[name].pending and name in published and now >= self._late.get(name, 0.0)
         ]
 
-    def begin(self, at: int, published: Collection[str]) -> bool:
+    def begin(self, era: int, at: int, published: AbstractSet[str]) -> bool:
         """The first group is at hand: from ``at`` on the stream of its tables is told. False: it was so.
 
         A table that is not published yet has its first group later: of the transactions that are open while
         it joins, the server does not always tell the same.
         """
         self.strands = {}
-        its = {name: self.progress[name] for name in self._specs if name in published}
-        new = [name for name, each in its.items() if each.pending and each.since is None]
-        for name in new:
-            self.progress[name] = replace(self.progress[name], since=at)
-        return bool(new)
+        begun = False
+        for name in published & self._specs.keys():
+            now = self.progress[name]
+            first = replace(
+                now,
+                since=at if now.since is None else now.since,
+                floor=(era, at - 1) if now.sweeps and now.floor is None else now.floor,
+            )
+            if now.pending and now != first:
+                self.progress[name], begun = first, True
+        return begun
 
     def read(
-        self, group: Group, published: Collection[str], era: int, alive: Callable[[], None]
+        self, group: Group, published: AbstractSet[str], era: int, alive: Callable[[], None]
     ) -> Iterator[Rows | Reading]:
         """Read table after table until the time of the group is up."""
         until = time.monotonic() + GROUP_S
@@ -112,9 +119,18 @@ class Readings:
             self.progress[name] = part.end
             if part.count:
                 self.strands[part.strand] = group.at - 1
+            if part.end.done and part.end.floor:
+                yield self._floor(part)
             yield self._told(name)
             if time.monotonic() > until:
                 return
+
+    def _floor(self, part: Part) -> Rows:
+        """All rows of the run have gone out: what stands below them all is not in the source any more."""
+        era, major = part.end.floor or (0, 0)
+        strand = part.end.strand(f"floor.{part.relation.id}")  # floors of several tables do not come in order
+        self.strands[strand] = major
+        return Rows(part.relation, strand, era, major, 0, part.taken_us, 0, [("f", None, None)])
 
     def _told(self, name: str, waits_for: str = "") -> Reading:
         spec, now, table = self._specs[name], self.progress[name], self._known.get(name)

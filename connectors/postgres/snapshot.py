@@ -32,7 +32,7 @@ from connectors.postgres.publication import identifier
 from connectors.postgres.session import Connection, command
 from connectors.postgres.wire import WireColumn, WireRelation, lsn
 from engine.errors import SourceUnreachable
-from engine.source import Field, Row, Rows, TableSpec, snapshot_strand
+from engine.source import Field, Row, Rows, TableSpec
 
 GROUP_S: Final = 10.0  # the stream is not read meanwhile
 _SLOT_TIMEOUT_S: Final = 2  # nor while the slot waits for open writers
@@ -188,7 +188,8 @@ class Part:
         self._was = progress
         self.count = 0
         self.end = progress
-        self.strand = snapshot_strand(progress.run or 0, progress.part)
+        self.strand = progress.strand(str(progress.part))
+        self.relation, self.taken_us = table.known.relation, group.taken_us
 
     def rows(self, side: Connection, until: float, alive: Callable[[], None]) -> Iterator[Rows]:
         """The rows from behind the last key on, until all are read or the time is up."""
@@ -210,8 +211,8 @@ class Part:
     def _run(self, waiting: list[Row]) -> Rows:
         first = 2 * self.count
         self.count += len(waiting)
-        at, taken_us = self._group.at - 1, self._group.taken_us
-        return Rows(self._table.known.relation, self.strand, self._era, at, first, taken_us, 0, waiting)
+        at = self._group.at - 1
+        return Rows(self.relation, self.strand, self._era, at, first, self.taken_us, 0, waiting)
 
     def _ended(self, after: tuple[str, ...] | None) -> None:
         was = self._was

@@ -200,7 +200,9 @@ class PostgresSource:
     def _snapshot_due(self) -> bool:
         """There is something to read, and the stream has told all that there was behind the last group."""
         decoder = self._decoder
-        if decoder.in_transaction or not self._readings.due(time.monotonic(), self._resume.table_prints):
+        if decoder.in_transaction or not self._readings.due(
+            time.monotonic(), self._resume.table_prints.keys()
+        ):
             return False
         told = decoder.last.end_lsn if decoder.last else 0
         return max(told, self._received) >= self._turn
@@ -215,8 +217,8 @@ class PostgresSource:
                 yield from self._readings.held_up(error)  # the stream goes on (I9)
                 return
             yield from self._reach(group.at)
-            published = self._resume.table_prints
-            if self._readings.begin(group.at, published):
+            published = self._resume.table_prints.keys()
+            if self._readings.begin(self._decoder.era, group.at, published):
                 # whoever goes on after us leaves out the same changes, and none behind them
                 self._decoder.snapshots(self._readings.progress)
                 yield self._durable(now)

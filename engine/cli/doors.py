@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from engine import plugins
 from engine.cli import places
 from engine.cli.compose import Call
-from engine.errors import EcluseError
+from engine.errors import EcluseError, answers
 from engine.marks import Gap, Marks, Stop, TableReading
 from engine.plan import FlowPlan, ProjectPlan
 from engine.source import STREAM, Measure
@@ -60,7 +60,7 @@ class _Kafka:
         self.topic()
         found = first_gaps(self._marks.gaps() if self._marks else (), self.plan.flows)
         return {
-            flow: OpenGap(gap.code, gap.text, f"{gap.era}.{gap.major}", f"ecluse resolve {flow} --accept-gap")
+            flow: OpenGap(gap.code, gap.text, f"{gap.era}.{gap.major}", answers(flow))
             for flow, gap in found.items()
         }
 

@@ -2,14 +2,14 @@
 
 Rule: it changes nothing while the worker in question runs, it writes who and when beside the acceptance, and
 it says what is accepted before it does so: what was recorded when the work stopped, and nothing that was
-found since. It never reads a table again: that is another answer.
+found since. What is to be read again is asked for before anything is accepted.
 """
 
 from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -24,7 +24,7 @@ from engine.errors import GapSuspected, Missing, SlotBusy, SlotLost, SlotMissing
 from engine.marks import MARK_BYTES_MAX, Marks, Stop
 from engine.plan import CapturePlan, ProjectPlan
 from engine.registry import HttpRegistry, Registry
-from engine.source import Mark
+from engine.source import Mark, TableSpec
 from engine.state import State
 from engine.template.mistakes import nearest
 from engine.topic import KafkaTopic
@@ -44,6 +44,10 @@ def resolve(
     accept_gap: Annotated[
         bool, typer.Option("--accept-gap", help="Go on behind what is missing; recorded with your name.")
     ] = False,
+    resnapshot: Annotated[
+        bool,
+        typer.Option("--resnapshot", help="The same, and read its tables again: what is missing comes back."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer a stop of a capture or a flow."""
@@ -54,13 +58,14 @@ def resolve(
     if name not in captures and name not in flows:
         known = [*captures, *flows]
         raise Missing(f"no capture or flow {name}", where=str(call.folder), hint=nearest(name, known))
-    if not accept_gap:
-        raise TemplateInvalid("no answer given", where=name, hint=f"ecluse resolve {name} --accept-gap")
+    if accept_gap == resnapshot:
+        said = "two answers given" if accept_gap else "no answer given"
+        raise TemplateInvalid(said, where=name, hint=f"ecluse resolve {name} --accept-gap, or --resnapshot")
     who, at = getpass.getuser(), iso_now()
     if name in captures:
-        done = _accept_capture(call, plan, captures[name], who, at)
+        done = _accept_capture(call, plan, captures[name], who, at, again=resnapshot)
     else:
-        done = _accept_flow(call, plan, name, who, at)
+        done = _accept_flow(call, plan, name, who, at, again=resnapshot)
     if as_json:
         show.data(done)
     else:
@@ -71,9 +76,10 @@ def resolve(
 
 
 def _accept_capture(
-    call: Call, plan: ProjectPlan, capture: CapturePlan, who: str, at: str
+    call: Call, plan: ProjectPlan, capture: CapturePlan, who: str, at: str, *, again: bool
 ) -> list[dict[str, Any]]:
     """Let the next start go on over what stopped the last: said in a mark that no older writer overrules."""
+    tables = _readable(capture.tables, capture.name) if again else []
     connector = plugins.load()[capture.connector]
     if connector.measure(places.configure(call, capture)).state == "active":
         raise SlotBusy(
@@ -83,6 +89,7 @@ def _accept_capture(
         )
     with _marks(call, plan) as marks:
         stop = _stop(marks, capture.name)
+        _ask(marks, capture.name, tables, who)
         mark = marks.find(capture.name).mark
         told = {} if mark is None else json.loads(mark.resume)
         told["accepted"] = [*told.get("accepted", ()), (stop.code, stop.what)]
@@ -99,8 +106,30 @@ def _accept_capture(
             marks.amend(capture.name, resume)
     return [{
         "capture": capture.name, "code": stop.code, "what": stop.what, "first": stop.first, "era": era,
-        "accepted_by": who, "accepted_at": at,
+        "accepted_by": who, "accepted_at": at, **_again(tables),
     }]  # fmt: skip
+
+
+def _readable(specs: Sequence[TableSpec], name: str) -> list[str]:
+    """The tables that can be read again; raises where none can."""
+    found = sorted(f"{spec.schema}.{spec.table}" for spec in specs if spec.snapshot is not None)
+    if not found:
+        raise TemplateInvalid(
+            "no table of it is ever read: snapshot.mode is none",
+            where=name,
+            hint=f"set snapshot.mode to initial, or ecluse resolve {name} --accept-gap",
+        )
+    return found
+
+
+def _ask(marks: Marks, capture: str, tables: Sequence[str], who: str) -> None:
+    for table in tables:
+        marks.ask(capture, table, who)
+        show.note(f"{who} asks for {table} to be read again")
+
+
+def _again(tables: Sequence[str]) -> dict[str, Any]:
+    return {"read_again": ", ".join(tables)} if tables else {}
 
 
 def _stop(marks: Marks, capture: str) -> Stop:
@@ -132,7 +161,9 @@ def _say(who: str, code: str, what: str, at: str) -> None:
     show.note(f"{who} accepts {code}: {what}\n  {at}")
 
 
-def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) -> list[dict[str, Any]]:
+def _accept_flow(
+    call: Call, plan: ProjectPlan, flow: str, who: str, at: str, *, again: bool
+) -> list[dict[str, Any]]:
     """Accept every open gap of the flow's table, and what its stop names as lost."""
     from engine.lake import answer, book
 
@@ -141,7 +172,8 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
     its = (planned.connection, f"{planned.table.schema}.{planned.table.table}")
     stopped = book.load_state(root, flow)
     waits = stopped.state is State.STOPPED
-    if waits and stopped.code not in answer.ANSWERABLE:
+    tables = _readable([planned.table], flow) if again else []
+    if waits and stopped.code not in (answer.READ_AGAIN if again else answer.ANSWERABLE):
         said = f"flow {flow} stopped for another reason than a gap: {stopped.code}: {stopped.what}"
         raise Missing(said, where=stopped.where, hint=stopped.hint)
     done: list[dict[str, Any]] = []
@@ -151,14 +183,18 @@ def _accept_flow(call: Call, plan: ProjectPlan, flow: str, who: str, at: str) ->
         for gap in gaps:
             first = f"{gap.era}.{gap.major}"
             _say(who, gap.code, gap.text, f"first position at stake: {first}")
-            done.append({"flow": flow, "code": gap.code, "first": first, "accepted_by": who})
+            done.append(
+                {"flow": flow, "code": gap.code, "first": first, "accepted_by": who, **_again(tables)}
+            )
+        if gaps or waits:
+            _ask(marks, planned.connection, tables, who)
         if waits:
             _say(who, stopped.code, stopped.what, f"at {stopped.where}")
             # first: a landing that runs goes on by itself when the gaps are accepted, and waits for none
             book.accept(root, stopped, by=who, at=at)
             done.append({
                 "flow": flow, "code": stopped.code, "what": stopped.what, "where": stopped.where,
-                "accepted_by": who, "accepted_at": at,
+                "accepted_by": who, "accepted_at": at, **_again(tables),
             })  # fmt: skip
         for gap in gaps:
             marks.accept(gap, who)

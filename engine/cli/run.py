@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import typer
@@ -24,13 +25,14 @@ from engine.cli.compose import Call
 from engine.errors import CODES, EcluseError, GapSuspected, Missing, SlotLost, SlotMissing, SourceUnready
 from engine.marks import MARK_BYTES_MAX
 from engine.plan import CapturePlan, ProjectPlan
-from engine.source import AnyConnector, Finding, Mark, Source
+from engine.source import AnyConnector, Finding, Mark, Source, wanted
 from engine.supervise import Clock, Parked, Policy
 from engine.template.mistakes import nearest
 
 PANEL: Final = "Run"
 _FIRST_S, _MOST_S, _GIVE_UP_S = 0.5, 15.0, 900.0
 _SAID_BY_OPEN: Final = frozenset({GapSuspected.code, SlotLost.code, SlotMissing.code})
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _YOUNG_OBJECTS: Final = 20_000  # rows are many and short-lived: looking for cycles in them finds none
 
 At = Callable[[str], None]
@@ -157,10 +159,22 @@ class Opening:
     _said: set[Finding] = field(default_factory=set)
 
     @contextmanager
-    def __call__(self, mark: Mark | None, out: Collection[str] = ()) -> Iterator[Source]:
-        """Open the source behind a mark, without the tables that the capture leaves out."""
+    def __call__(
+        self, mark: Mark | None, out: Collection[str] = (), asked: Mapping[str, int] = _NONE
+    ) -> Iterator[Source]:
+        """Open the source behind a mark, without the tables that the capture leaves out.
+
+        ``asked``: how often a person asked for a table to be read again.
+        """
         config = places.configure(self.call, self.capture)
-        tables = [spec for spec in self.capture.tables if f"{spec.schema}.{spec.table}" not in out]
+        named = {f"{spec.schema}.{spec.table}": spec for spec in self.capture.tables}
+        tables = [
+            spec
+            if spec.snapshot is None
+            else replace(spec, snapshot=wanted(spec.snapshot, asked.get(name, 0)))
+            for name, spec in named.items()
+            if name not in out
+        ]
         with self.connector.open(config, tables, mark) as source:
             yield source
 

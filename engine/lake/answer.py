@@ -17,6 +17,8 @@ ANSWERABLE: Final = frozenset(
     error.code for error in (GapAhead, OffsetsGone, RowTooLarge, SchemaBlocked, TopicReplaced)
 )
 """The stops that an answer helps; every other has to be mended first."""
+READ_AGAIN: Final = frozenset(error.code for error in (GapAhead, OffsetsGone, TopicReplaced))
+"""Those behind which reading the table again brings back what is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A position can come again only when a writer started again, so the ordinary batch compares each row with
 the height its partition had before, and with the writer it came from. A row from another writer stops the
-job; the batch then runs once with every position compared to all before it in its partition.
+job; the batch then runs once with every position compared to all before it in its partition. The floor of a
+snapshot stands below the rows that it follows: it comes again only as a newer attempt.
 
 Rule: one job per batch; ``observe`` counts in it, and stands between decoding and the filter.
 """
@@ -76,10 +77,12 @@ def marked(frame: DataFrame, batch: Batch, known: Known) -> DataFrame:
     """Records with ``_again``: their position was there before, or a newer attempt brings their row."""
     found = _again(batch)
     if known.attempts:
-        found = f"({found}) OR (_reason IS NULL AND op = 'r' AND {outdated('attempt', known.attempts)})"
+        found = (
+            f"({found}) OR (_reason IS NULL AND op IN ('r', 'f') AND {outdated('attempt', known.attempts)})"
+        )
     if known.held is not None:
         frame = frame.join(known.held, F.col("_position") == F.col("_held"), "left")
-        found = f"({found}) OR (_reason IS NULL AND _held IS NOT NULL)"
+        found = f"({found}) OR (_reason IS NULL AND op <> 'f' AND _held IS NOT NULL)"
     return frame.withColumn("_again", F.expr(found))
 
 
@@ -91,7 +94,7 @@ def _again(batch: Batch) -> str:
         "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
     below = f"coalesce(_position <= {before}, false) OR {below_water(batch.waters)}"
-    return f"_reason IS NULL AND ({below})"
+    return f"_reason IS NULL AND op <> 'f' AND ({below})"
 
 
 def again(waters: Waters, span: Range) -> str:
@@ -102,8 +105,8 @@ def again(waters: Waters, span: Range) -> str:
     else:
         cases = " ".join(f"WHEN {p} THEN {w}L" for p, w in sorted(writers.items()))
         other = f"NOT (writer <=> CASE partition {cases} END)" if cases else "true"
-    stop = halt.sql(Kind.WRITER, "writer")
-    return f"CASE WHEN _reason IS NOT NULL THEN false WHEN {other} THEN {stop} ELSE {below_water(waters)} END"
+    stop, after = halt.sql(Kind.WRITER, "writer"), f"op <> 'f' AND {below_water(waters)}"
+    return f"CASE WHEN _reason IS NOT NULL THEN false WHEN {other} THEN {stop} ELSE {after} END"
 
 
 def below_water(waters: Waters) -> str:

@@ -25,7 +25,7 @@ _GROUPS = ("_attempt.run AS run", "_attempt.range AS part")
 
 def newest(decoded: DataFrame, session: SparkSession, path: Path, version: int) -> dict[tuple[int, str], int]:
     """The newest attempt of each part that a batch brings, whether the batch has it or the table."""
-    mine = decoded.where("_reason IS NULL AND op = 'r'").selectExpr("attempt AS _attempt")
+    mine = decoded.where("_reason IS NULL AND op IN ('r', 'f')").selectExpr("attempt AS _attempt")
     found = _newest(mine)
     if not found or version < 0 or not book.exists(path):
         return found
@@ -45,7 +45,7 @@ def _newest(rows: DataFrame) -> dict[tuple[int, str], int]:
 
 def _held(session: SparkSession, path: Path, version: int, parts: Attempts) -> DataFrame:
     frame = session.read.format("delta").option("versionAsOf", str(version)).load(str(path))
-    return frame.where(f"_op = 'r' AND {_among(parts)}")
+    return frame.where(f"_op IN ('r', 'f') AND {_among(parts)}")
 
 
 def _among(parts: Attempts) -> str:
@@ -57,7 +57,7 @@ def replace(session: SparkSession, path: Path, version: int, parts: Attempts) ->
     """Take out of the table what older attempts of these parts have brought."""
     if not parts or version < 0 or not book.exists(path):
         return
-    older = f"_op = 'r' AND {outdated('_attempt', parts)}"
+    older = f"_op IN ('r', 'f') AND {outdated('_attempt', parts)}"
     held = _held(session, path, version, parts).where(older)
     if halt.sure(lambda: held.limit(1).count(), where=str(path)):
         halt.sure(

@@ -58,7 +58,8 @@ class Batch:
     is who lands it.
     ``doubt``: up to there positions may stand in the table whatever the waters say.
     ``dedupe``: positions are compared inside the batch too, because a newer writer appears in it.
-    ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1).
+    ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1),
+    ``floor_op``: because of what.
     ``stubs``: (partition, offset) of stubs of rows above the size limit that are quarantined, as a person
     has accepted. ``aside``: blocked schema ids whose records are quarantined, as a person has accepted, and
     the reason that stands there. ``accepted``: every answer that the batch goes on by.
@@ -78,6 +79,7 @@ class Batch:
     foreign: frozenset[int] = frozenset()
     floor: Position | None = None
     floors_in_batch: bool = False
+    floor_op: str = "t"
     stubs: frozenset[tuple[int, int]] = frozenset()
     aside: Mapping[int, str] = field(default_factory=dict)
     accepted: tuple[Answer, ...] = ()

@@ -26,6 +26,8 @@ from engine.schema import Shape, String, Type, avro, delta, from_avro
 from engine.source import STREAM
 
 NONCE_BYTES: Final = 16
+CONTROL: Final = "'t', 'f'"
+"""The ops of rows that have no image: each is a floor, and what stands below its position is gone."""
 _HEAD: Final = {"name": "__head", "type": {"type": "fixed", "name": "Head", "size": 5}}
 _END: Final = {"name": "__end", "type": {"type": "fixed", "name": "End", "size": NONCE_BYTES}}
 _SOURCE: Final = ("ts_us", "snapshot", "strand")
@@ -232,10 +234,10 @@ class Decoder:
         # the same columns come in the same order; a sort would be a lambda, which Spark does not compile
         unfit = "WHEN size(unfit) > 0 THEN concat('unfit:', array_join(map_keys(unfit), ','))"
         strand = f"WHEN strand <> '{STREAM}' AND attempt IS NULL THEN 'strand-unknown'"
-        ops = "WHEN op NOT IN ('c', 'u', 'd', 'r', 't') THEN 'op-unknown'"
-        empty = "WHEN op <> 't' AND i IS NULL THEN 'image-null'"
+        ops = f"WHEN op NOT IN ('c', 'u', 'd', 'r', {CONTROL}) THEN 'op-unknown'"
+        empty = f"WHEN op NOT IN ({CONTROL}) AND i IS NULL THEN 'image-null'"
         keyless = [
-            f"WHEN op <> 't' AND i.{name(avro_name(k))} IS NULL THEN {quote('key-null:' + k)}"
+            f"WHEN op NOT IN ({CONTROL}) AND i.{name(avro_name(k))} IS NULL THEN {quote('key-null:' + k)}"
             for k in self.keys
         ]
         good = [

@@ -17,7 +17,7 @@ from typing import Any
 from engine.lake import halt
 from engine.lake.append import at_most
 from engine.lake.batch import Batch, Position
-from engine.lake.decode import Writer, header, name, quote
+from engine.lake.decode import CONTROL, Writer, header, name, quote
 from engine.lake.evolve import Target, absent, initial
 from engine.lake.halt import Kind
 from engine.names import avro_name
@@ -44,8 +44,8 @@ class Fold:
 
         It lies below a floor; or it leaves values out, and a snapshot will bring its row whole.
         """
-        floor = f"op <> 't' AND {below('_position', batch.floor)}" if batch.floor else "false"
-        truncate = "" if batch.floors_in_batch else f"WHEN op = 't' THEN {halt.sql(Kind.FLOOR)} "
+        floor = f"op NOT IN ({CONTROL}) AND {below('_position', batch.floor)}" if batch.floor else "false"
+        truncate = "" if batch.floors_in_batch else f"WHEN op IN ({CONTROL}) THEN {halt.sql(Kind.FLOOR)} "
         unset = (
             "" if self.three_state else f"WHEN op <> 'd' AND size(unchanged) > 0 THEN {halt.sql(Kind.UNSET)} "
         )
@@ -156,7 +156,8 @@ class Fold:
         era, major, minor = batch.floor
         at = f"named_struct('era', {era}L, 'major', {major}L, 'minor', {minor}L)"
         return (
-            f"{under} AND NOT t._deleted THEN UPDATE SET _deleted = true, _op = 't', _position = {at}, "
+            f"{under} AND NOT t._deleted THEN UPDATE SET _deleted = true, "
+            f"_op = {quote(batch.floor_op)}, _position = {at}, "
             f"_landed_at = timestamp_micros({batch.landed_at_us}L)"
         )
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 
 from engine import ledger
-from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge, SchemaBlocked
+from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge, SchemaBlocked, answers
 from engine.lake import (
     answer,
     append,
@@ -189,7 +189,7 @@ class _Attempt:
             return planned, self._append(planned, decoder, raw), raw, decoder
         work = self._scd1(planned, decoder, raw)
         if self.floors and self.done is None:
-            planned = replace(planned, floor=merge.floor_of(work, planned.floor))
+            planned = merge.floor_of(work)
             work = replace(work, batch=planned)
         merged = merge.run(work, write=self.done is None)
         return planned, lambda: merged, raw, decoder
@@ -269,8 +269,7 @@ class _Attempt:
                     self.stubs[found.partition, found.offset] = accepted
             case Kind.GAP:
                 text = self.gap.text if self.gap is not None else "the capture found a gap"
-                hint = f"ecluse resolve {flow.name} --accept-gap"
-                self._shorten(found, GapAhead(text, where=where, hint=hint))
+                self._shorten(found, GapAhead(text, where=where, hint=answers(flow.name)))
 
     def _accepted(self, found: Halt, error: EcluseError) -> Answer | None:
         """The person's answer to the stop; without one the batch ends before the record."""

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.lake import append, book, commits, halt, session, table
 from engine.lake.append import decoded
 from engine.lake.batch import Batch, Position, Seen
-from engine.lake.decode import Decoder, name, quote
+from engine.lake.decode import CONTROL, Decoder, name, quote
 from engine.lake.fold import Fold, below, bounds
 from engine.names import avro_name
 from engine.schema import delta
@@ -81,7 +81,7 @@ class Scd1:
 
     def folded(self, changes: DataFrame) -> DataFrame:
         """One row per key."""
-        sound = changes.where("_reason IS NULL AND NOT _late AND op <> 't'")
+        sound = changes.where(f"_reason IS NULL AND NOT _late AND op NOT IN ({CONTROL})")
         image = ("op", "tx", "ts_us", "head", "_position", "unchanged", "_again", "i")
         keyed = sound.selectExpr(*self.fold.key_columns(), *image)
         groups = keyed.groupBy(*(f"k{n}" for n in range(len(self.fold.keys))))
@@ -132,8 +132,8 @@ class Scd1:
         """The counters of the records, alias to aggregate."""
         return append.counts(self.batch) | {
             "below": "count_if(_late)",
-            "again": "count_if(_again AND NOT _late AND op <> 't')",
-            "floors": "count_if(_reason IS NULL AND op = 't')",
+            "again": f"count_if(_again AND NOT _late AND op NOT IN ({CONTROL}))",
+            "floors": f"count_if(_reason IS NULL AND op IN ({CONTROL}))",
         }
 
     def survey(self, source: DataFrame) -> Mapping[str, Any]:
@@ -188,7 +188,9 @@ class Scd1:
             types = self.fold.target.columns
             empty = [f"cast(NULL AS {delta(types[k])}) AS {name(k)}" for k in self.fold.keys]
             floors = (
-                self.changes().where("_reason IS NULL AND op = 't'").selectExpr(*empty, "_position", landed)
+                self.changes()
+                .where(f"_reason IS NULL AND op IN ({CONTROL})")
+                .selectExpr(*empty, "_position", landed)
             )
             rows = floors if rows is None else rows.unionByName(floors)
         if rows is None:
@@ -227,7 +229,7 @@ class Scd1:
             "concat('unchanged-without-row:', concat_ws(',', nullif(lost, ''), nullif(needs, ''))) AS why"
         )
         bad = judged.where("verdict = 'unset'").selectExpr(*(f"{k} AS b{k}" for k in keys), missing)
-        sound = self.changes().where("_reason IS NULL AND NOT _late AND op <> 't'")
+        sound = self.changes().where(f"_reason IS NULL AND NOT _late AND op NOT IN ({CONTROL})")
         on = [sound[f"i.{avro_name(k)}"] == bad[f"bk{n}"] for n, k in enumerate(self.fold.keys)]
         return sound.join(bad, on).withColumn("_reason", F.col("why"))
 
@@ -240,12 +242,22 @@ class Merged:
     unset: DataFrame | None
 
 
-def floor_of(work: Scd1, known: Position | None) -> Position | None:
-    """The highest floor: known, or in the batch."""
-    frame = decoded(work.raw, work.decoder, _RAW)
-    row = frame.where("_reason IS NULL AND op = 't'").agg(F.expr("max(_position) AS top")).collect()[0]
-    found = None if row.top is None else (row.top["era"], row.top["major"], row.top["minor"])
-    return max((p for p in (known, found) if p is not None), default=None)
+def floor_of(work: Scd1) -> Batch:
+    """The batch with the highest floor, known or among its records, and with what set it."""
+    frame, known = decoded(work.raw, work.decoder, _RAW), work.batch.floor
+    row = (
+        frame.where(f"_reason IS NULL AND op IN ({CONTROL})")
+        .agg(F.expr("max(_position) AS top"), F.expr("max_by(op, _position) AS op"))
+        .collect()[0]
+    )
+    if row.top is None:
+        return work.batch
+    found = (row.top["era"], row.top["major"], row.top["minor"])
+    return (
+        work.batch
+        if known is not None and known > found
+        else replace(work.batch, floor=found, floor_op=row.op)
+    )
 
 
 def run(work: Scd1, *, write: bool) -> Merged:

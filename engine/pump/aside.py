@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.errors import EcluseError, RegistryRefused, RegistryUnreachable, TopicRefused, TopicUnreachable
 from engine.marks import Marks
@@ -42,7 +42,7 @@ class Aside:
                 self._told.add((table, error.code))
                 self.tell("set aside", table=table, **error.as_dict())
 
-    def refuse(self, error: TopicRefused | RegistryRefused) -> None:
+    def refuse(self, error: TopicRefused | RegistryRefused) -> NoReturn:
         """Leave out a topic that refused a record, or whose schema was refused: the next opening goes on.
 
         Raises the error itself where it is about no topic of ours, or the only one.

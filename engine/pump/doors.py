@@ -33,12 +33,13 @@ class Doors:
     """The doors. ``open`` and ``topic`` give new ones: after an error both are spent.
 
     ``unfit`` tells the tables (``schema.name``) that cannot be opened now, and why. ``open`` takes a mark,
-    and the tables to leave out. ``show`` writes a major for people.
+    the tables to leave out, and how often a person asked for each to be read again. ``show`` writes a major
+    for people.
     """
 
     project: str
     unfit: Callable[[], Mapping[str, EcluseError]]
-    open: Callable[[Mark | None, Collection[str]], AbstractContextManager[Source]]
+    open: Callable[[Mark | None, Collection[str], Mapping[str, int]], AbstractContextManager[Source]]
     topic: Callable[[], Topic]
     registry: Registry
     clock: Clock

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from engine.errors import (
     CaptureFenced,
     EcluseError,
-    GapSuspected,
     RegistryRefused,
-    SourceUnreachable,
     TopicRefused,
     TopicUnreachable,
 )
@@ -22,6 +20,7 @@ from engine.plan import CapturePlan
 from engine.pump import lost
 from engine.pump.aside import Aside
 from engine.pump.doors import Doors
+from engine.pump.opening import opened
 from engine.pump.pace import Pace
 from engine.pump.patience import patiently
 from engine.pump.promises import Promises
@@ -51,7 +50,12 @@ def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
         doors.log.warning("waiting", **told, failures=failures, wait_s=round(wait_s, 2))
 
     life = _Life(Aside(capture, doors.log.warning), Stand(doors.show))
-    end = attempt(lambda progress: _once(capture, doors, progress, life), doors.policy, doors.clock, failed)
+
+    def work(progress: Progress) -> None:
+        while _once(capture, doors, progress, life):
+            doors.log.info("opening again", why="a person asks for tables to be read again")
+
+    end = attempt(work, doors.policy, doors.clock, failed)
     if isinstance(end, Done):
         return end
     if not end.stopped:
@@ -84,7 +88,8 @@ class _Life:
     taken: list[int] = field(default_factory=list)
 
 
-def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -> None:
+def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -> bool:
+    """Open and pump; True when the source is to be opened again."""
     topic, taken = doors.topic(), life.taken
     try:
         marks = _marks(topic, doors)
@@ -92,11 +97,12 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
         troubled = topic.prepare(list(capture.topics.values()))
         if taken:
             marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
-        found = marks.find(capture.name)
+        found, asked = marks.find(capture.name), marks.asked(capture.name)
         lost.refuse(topic, capture, found)
         life.stand.at(found.mark)
         life.aside.look(troubled, doors.unfit())
-        with _opened(doors, marks, capture.name, found, life.aside.tables) as source:
+        opening = partial(doors.open, found.mark, life.aside.tables, asked)
+        with opened(opening, marks, capture.name, found) as source:
             writer = marks.take(capture.name, found)
             taken.append(writer)
             life.aside.record(marks, found.mark)  # before a mark of ours lets the source forget
@@ -104,33 +110,13 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
             doors.log.info("capturing", writer=writer, **_started(found))
             pump = _Pump(
                 capture, doors, topic=topic, marks=marks, writer=writer, source=source, progress=progress,
-                stand=life.stand, found=found.mark,
+                stand=life.stand, found=found.mark, asked=asked,
             )  # fmt: skip
-            pump.run()
+            return pump.run()
     except (TopicRefused, RegistryRefused) as error:
         life.aside.refuse(error)
     finally:
         topic.close()
-
-
-@contextmanager
-def _opened(
-    doors: Doors, marks: Marks, capture: str, found: Found, aside: Collection[str]
-) -> Iterator[Source]:
-    """The source behind a mark. Where a writer that ends has marked more meanwhile, the mark was too old.
-
-    The source then looks as if somebody else had read from it, which is a gap only behind the newest mark.
-    """
-    with ExitStack() as stack:
-        try:
-            source = stack.enter_context(doors.open(found.mark, aside))
-        except GapSuspected as error:
-            if marks.find(capture) == found:
-                raise
-            raise SourceUnreachable(
-                f"another writer of {capture} went on meanwhile", where=capture
-            ) from error
-        yield source
 
 
 def _marks(topic: Topic, doors: Doors) -> Marks:
@@ -166,10 +152,11 @@ class _Pump:
         progress: Progress,
         stand: Stand,
         found: Mark | None,
+        asked: Mapping[str, int],
     ) -> None:
         self._capture, self._doors, self._topic, self._marks = capture, doors, topic, marks
         self._writer, self._source, self._progress, self._found = writer, source, progress, found
-        self._stand = stand
+        self._stand, self._asked, self._anew = stand, asked, False
         self._routes = Routes(capture, doors.project, doors.registry, writer, self._keep_alive)
         self._promises = Promises(capture.name, _READ_ROWS, _WAIT_S)
         self._now = doors.clock.monotonic
@@ -188,11 +175,12 @@ class _Pump:
         self._told_at = now
         self._stop_by: float | None = None
 
-    def run(self) -> None:
-        """Read and pump until told to stop."""
+    def run(self) -> bool:
+        """Read and pump until told to stop, or (True) until the source is to be opened again."""
         while not self._round():
             pass
         self._tell(self._now(), last=True)
+        return self._anew and not self._doors.clock.stopped()
 
     def _round(self) -> bool:
         """One read of the source; True when the capture ends with it."""
@@ -270,6 +258,7 @@ class _Pump:
         stopping = self._stopping(now)
         if self._seen is not None and (now >= self._mark_at or (stopping and not self._unmarked)):
             self._commit(self._seen)
+        self._fence()
         self._keep_alive()
         self._tell(now)
         if self._unmarked and self._overdue(now):
@@ -320,7 +309,10 @@ class _Pump:
         self._measured(mark)
 
     def _fence(self) -> None:
-        """A writer that was replaced stops; until it sees that, it can overwrite no mark but its own."""
+        """Look for what others wrote: a newer writer stops this one, a wish has the source opened again.
+
+        Until it sees a newer writer it can overwrite no mark but its own.
+        """
         now = self._now()
         if now >= self._fence_at:
             self._fence_at = now + _FENCE_S
@@ -329,6 +321,7 @@ class _Pump:
     def _look(self) -> None:
         self._marks.keep(self._capture.name, self._writer)
         self._marks.streams(self._capture.name)
+        self._anew = self._marks.asked(self._capture.name) != self._asked
 
     # what goes on meanwhile
 
@@ -347,7 +340,7 @@ class _Pump:
         self._tell(now)
 
     def _stopping(self, now: float) -> bool:
-        if not self._doors.clock.stopped():
+        if not self._anew and not self._doors.clock.stopped():
             return False
         if self._stop_by is None:
             self._stop_by = now + _GRACE_S

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from engine.envelope import decode, schema_id
-from engine.errors import GapSuspected, Missing
+from engine.errors import GapSuspected, Missing, answers
 from engine.marks import Found
 from engine.plan import CapturePlan
 from engine.registry import Registry
@@ -27,7 +27,7 @@ def refuse(topic: Topic, capture: CapturePlan, found: Found) -> None:
         raise GapSuspected(
             f"capture {capture.name} has no mark, and {', '.join(told)} hold its records: its marks are lost",
             where=capture.name,
-            hint=f"ecluse resolve {capture.name} --accept-gap",
+            hint=answers(capture.name),
         )
 
 

@@ -200,5 +200,5 @@ def _same_topic(flow: Flow, first: Flow, mistakes: Mistakes) -> None:
 def _shared(flow: Flow) -> Mapping[str, Node]:
     # the topic either holds a table's truncations and its first rows or not: one for all who read it
     source = flow.body["source"]
-    told = {"on_truncate": source["on_truncate"], "snapshot.mode": source["snapshot"]["mode"]}
-    return {**flow.body["topic"].items, **told}
+    told = {f"snapshot.{key}": node for key, node in source["snapshot"].items.items()}
+    return {**flow.body["topic"].items, **told, "on_truncate": source["on_truncate"]}

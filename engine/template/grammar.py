@@ -57,7 +57,6 @@ _LATER: Final = {
     "alerts": "alerts arrive with a later version: take the key out",
     "tests": "tests of a template arrive with a later version: take the key out",
 }
-_RUNS: Final = "reading a table again arrives with a later version: take the key out"
 DERIVED: Final = frozenset({"slot", "publication", "project", "connection"})
 """Fields of a connector's config that the plan derives; an author cannot write them."""
 
@@ -220,8 +219,12 @@ _SOURCE: Final = Fields(
         "table": Key(TABLE, "the table, schema.table"),
         "snapshot": Key(
             Fields(
-                {"mode": Key(Choice(("initial", "none")), "whether the rows that are there are read first")},
-                {"run": _RUNS},
+                {
+                    "mode": Key(
+                        Choice(("initial", "none")), "whether the rows that are there are read first"
+                    ),
+                    "run": Key(Whole(0, 2**31 - 1), "raise it, and the table is read again", 0),
+                },
             ),
             "what is read of the table besides its changes",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_the_pump_catches(liar: type[ScriptedSource]) -> None:
         world.change(rows)
 
     @contextmanager
-    def open_(mark: Mark | None, _: Collection[str]) -> Iterator[Any]:
+    def open_(mark: Mark | None, *_: Any) -> Iterator[Any]:
         with world.open(mark) as source:
             yield source
 

@@ -320,3 +320,30 @@ def test_a_partitioned_table_is_read_as_one(config: PostgresConfig, database: Da
     assert [row[2] for row in came.rows()] == [
         ("2", "2026-02-01"), ("1", "2026-08-01"), ("3", "2026-08-01"),
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_table_is_read_again_below_what_its_stream_tells_and_above_its_floor(
+    config: PostgresConfig, database: Database
+) -> None:
+    make(database, 1000)
+    with opened(config, snapshots("t")) as source:
+        first = read(source, done("t"))
+        source.confirm(first.marks[-1])
+    again = [replace(spec, snapshot=1) for spec in snapshots("t")]
+    came, mark, starts = Came(), first.marks[-1], 0
+    with Writers(database, 1000):
+        while not done("t")(came):
+            starts += 1
+            with opened(config, again, mark) as source:
+                mark = cut_short(source, came, mark, starts) or mark
+    with opened(config, again, mark) as source:
+        database.run("insert into t values ('end', 0, null)")
+        came.items += read(source, lambda c: ("c", None, ("end", "0", None)) in c.rows()).items
+    read_again = [run for run in came.runs if snapshot_of(run.strand) and run.rows[0][0] == "r"]
+    (floor,) = {(run.strand, run.era, run.major) for run in came.runs if run.rows[0][0] == "f"}
+    assert floor[0].startswith("snapshot:1:floor.")
+    assert floor[1:] == min((run.era, run.major) for run in read_again)
+    assert {r.run for r in told(came)} == {1}
+    assert starts > 3
+    assert state(came, "t") == held(database, "t"), "the second reading and its stream are enough"

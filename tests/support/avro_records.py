@@ -145,7 +145,7 @@ class Maker:
         unfit: Mapping[str, str] | None = None,
         stub: Mapping[str, Any] | None = None,
         position: tuple[int, int, int] | None = None,
-        part: int | None = None,
+        part: str | None = None,
         early: bool = False,
     ) -> bytes:
         """One record value in the wire format; rows are given by the Avro names of their fields.
@@ -169,7 +169,7 @@ class Maker:
             "transaction": {"id": f"tx{major}", "total_order": None, "data_collection_order": None}
             if part is None
             else None,
-            "attempt": None if part is None else {"run": 0, "range": str(part), "attempt": self.writer},
+            "attempt": None if part is None else {"run": 0, "range": part, "attempt": self.writer},
             "position": {"era": era, "major": major, "minor": minor},
             "op": op,
             "before": before,

@@ -23,12 +23,13 @@ spec:
     rows_per_commit: {type: integer, default: 500000}
     row_bytes_max: {type: size, default: 1MiB}
     snapshot: {type: enum, values: [initial, none], default: none}
+    run: {type: integer, default: 0}
   flow:
     source:
       type: postgres
       connection: ${param.connection}
       table: ${param.table}
-      snapshot: {mode: "${param.snapshot}"}
+      snapshot: {mode: "${param.snapshot}", run: "${param.run}"}
       on_truncate: apply
     topic: {partitions: 2, retention: 30d, compatibility: backward, row_bytes_max: "${param.row_bytes_max}"}
     schema: {add_column: evolve, widen_type: evolve, drop_column: keep, alter_type: park, change_key: park}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,7 +90,7 @@ class Told:
 class Bench:
     """A capture between a source, a log in memory and a registry in memory."""
 
-    open: Callable[[Mark | None, Collection[str]], AbstractContextManager[Source]]
+    open: Callable[[Mark | None, Collection[str], Mapping[str, int]], AbstractContextManager[Source]]
     tables: dict[str, int] = field(default_factory=lambda: {"public.parcel": 2})  # → partitions
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)

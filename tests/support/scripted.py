@@ -6,14 +6,16 @@ Rule: it keeps the promises of the door (the conformance suite says so), and rem
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from engine.schema import Relation
 from engine.source import STREAM, Item, Mark, Row, Rows, TableGap
 
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 RUN_ROWS: Final = 2  # rows in one run: transactions of three rows come in two
 
 
@@ -35,11 +37,15 @@ class Scripted:
     era: int = 0
     confirmed: list[Mark] = field(default_factory=list)
     opened: list[Mark | None] = field(default_factory=list)
+    asked: Mapping[str, int] = field(default_factory=dict)  # to be read again, as the last opening said
 
     @contextmanager
-    def open(self, mark: Mark | None, aside: Collection[str] = ()) -> Iterator[ScriptedSource]:
+    def open(
+        self, mark: Mark | None, aside: Collection[str] = (), asked: Mapping[str, int] = _NONE
+    ) -> Iterator[ScriptedSource]:
         """Open behind a mark, without the tables that are set aside."""
         self.opened.append(mark)
+        self.asked = asked
         yield ScriptedSource(self, mark.at.get(STREAM, -1) if mark else -1, aside=aside)
 
     def mark(self, tx: Tx) -> Mark:

@@ -234,8 +234,9 @@ def _changes(op: Op, lists: dict[int, Row]) -> list[tuple[str, int | None, Row]]
 def finals(changes: Iterable[Change]) -> dict[int, Row]:
     """The rows that stand after a history: what the source and an scd1 table must hold."""
     rows: dict[int, Row] = {}
-    for change in sorted(changes, key=lambda c: c.position):
-        if change.op == "t":
+    # a floor stands at the position of the first row that it is to leave
+    for change in sorted(changes, key=lambda c: (c.position, c.op != "f")):
+        if change.op in ("t", "f"):
             rows.clear()
         elif change.key is not None and change.op == "d":
             rows.pop(change.key, None)

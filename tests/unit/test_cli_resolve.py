@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,11 @@ import pytest
 
 from engine import plugins
 from engine.cli import places, resolve
-from engine.errors import GapSuspected, Missing, SlotMissing, SourceRefused
+from engine.errors import GapSuspected, Missing, SlotMissing, SourceRefused, TemplateInvalid
 from engine.lake import answer, book
 from engine.marks import Marks
 from engine.pump import run
-from engine.source import STREAM, TableGap
+from engine.source import STREAM, TableGap, TableSpec
 from engine.state import State
 from engine.supervise import Done, Parked
 from engine.topic import MemoryTopic
@@ -45,12 +46,12 @@ def gaps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Marks:
     return marks
 
 
-def accept_parcel() -> list[dict[str, Any]]:
+def accept_parcel(*, again: bool = False, snapshot: int | None = 0) -> list[dict[str, Any]]:
     """``ecluse resolve parcel --accept-gap``, as ana."""
-    table = SimpleNamespace(schema="public", table="parcel")
+    table = SimpleNamespace(schema="public", table="parcel", snapshot=snapshot)
     plan: Any = SimpleNamespace(flows=[SimpleNamespace(name="parcel", connection="shop", table=table)])
     nobody: Any = None
-    return resolve._accept_flow(nobody, plan, "parcel", "ana", "now")  # noqa: SLF001
+    return resolve._accept_flow(nobody, plan, "parcel", "ana", "now", again=again)  # noqa: SLF001
 
 
 def test_i9_accepting_a_gap_accepts_none_of_another_source(gaps: Marks) -> None:
@@ -99,7 +100,7 @@ def test_what_the_landing_has_found_since_it_was_shown_is_not_answered(
     assert not any(gap.accepted for gap in gaps.gaps())
 
 
-Accept = Callable[[], dict[str, Any]]
+Accept = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -131,9 +132,12 @@ def accept(bench: Bench, marks: Marks, monkeypatch: pytest.MonkeyPatch) -> Accep
     monkeypatch.setattr(places, "configure", lambda *_: None)
     monkeypatch.setattr(plugins, "load", lambda: {"scripted": still})
     nobody: Any = None
+    read = {"parcel": 0, "log": None, "scan": 0}
+    specs = (TableSpec("f", "public", name, snapshot=number) for name, number in read.items())
+    capture = replace(bench.capture, tables=tuple(specs))
 
-    def accept() -> dict[str, Any]:
-        (done,) = resolve._accept_capture(nobody, nobody, bench.capture, "ana", "12:00")  # noqa: SLF001
+    def accept(*, again: bool = False) -> dict[str, Any]:
+        (done,) = resolve._accept_capture(nobody, nobody, capture, "ana", "12:00", again=again)  # noqa: SLF001
         return done
 
     return accept
@@ -225,3 +229,47 @@ def test_a_capture_whose_marks_are_lost_begins_again_above_everything_that_it_to
     bench.topic.delete("shop.public.parcel")
     with pytest.raises(Missing, match="nothing has stopped it"):
         accept()
+
+
+def test_a_table_is_asked_for_before_its_gap_is_accepted(gaps: Marks, tmp_path: Path) -> None:
+    stop = book.FlowState("parcel", State.STOPPED, "landing.offsets-gone", "gone", "offsets [3, 5)")
+    book.store_state(tmp_path, stop)
+    keys: list[str] = []
+    send = gaps.topic.send
+
+    def noted(name: str, partition: int, records: Any, *more: Any) -> None:
+        keys.extend(next(iter(json.loads(r["key"]).keys() - {"capture", "table"})) for r in records)
+        send(name, partition, records, *more)
+
+    gaps.topic.send = noted  # type: ignore[method-assign,assignment]
+    done = accept_parcel(again=True)
+    assert keys == ["again", "gap"]
+    assert gaps.asked("shop") == {"public.parcel": 1}
+    assert gaps.asked("depot") == {}
+    assert [each["read_again"] for each in done] == ["public.parcel"] * 2
+    assert {gap.capture: gap.accepted for gap in gaps.gaps()} == {"shop": True, "depot": False}
+
+
+def test_what_reading_again_does_not_bring_back_is_not_answered_so(gaps: Marks, tmp_path: Path) -> None:
+    stop = book.FlowState("parcel", State.STOPPED, "landing.schema-blocked", "a type", "schema 7", "widen it")
+    book.store_state(tmp_path, stop)
+    with pytest.raises(Missing, match="another reason than a gap"):
+        accept_parcel(again=True)
+    assert gaps.asked("shop") == {}
+    assert not any(gap.accepted for gap in gaps.gaps())
+
+
+def test_a_table_that_is_never_read_is_not_read_again(gaps: Marks) -> None:
+    with pytest.raises(TemplateInvalid, match=r"snapshot\.mode is none"):
+        accept_parcel(again=True, snapshot=None)
+    assert not any(gap.accepted for gap in gaps.gaps())
+
+
+def test_a_capture_has_all_its_tables_read_again_that_are_read_at_all(
+    bench: Bench, marks: Marks, accept: Accept
+) -> None:
+    stopped_by(bench, SlotMissing("the slot is gone"))
+    told = accept(again=True)
+    assert told["read_again"] == "public.parcel, public.scan"
+    assert marks.asked("shop") == {"public.parcel": 1, "public.scan": 1}
+    assert marks.accepted_stops()

@@ -220,3 +220,22 @@ def test_a_table_that_is_read_is_told_until_it_is_done() -> None:
     writer.topic.flush()
     assert writer.readings() == ()
     assert writer.stops() == {}
+
+
+def test_a_new_writer_begins_with_no_table_that_is_being_read() -> None:
+    writer = marks(MemoryTopic())
+    for capture in ("shop", "depot"):
+        writer.reading(capture, Reading("public", "parcel", 0, 40, 100), 2.0)
+    writer.take("shop", writer.find("shop"))
+    writer.topic.flush()
+    assert [r.capture for r in writer.readings()] == ["depot"]
+
+
+def test_how_often_a_person_asked_for_a_table_is_counted_for_each_and_stays() -> None:
+    topic = MemoryTopic()
+    for times in (1, 2):
+        assert marks(topic).ask("shop", "public.parcel", "ana") == times
+    marks(topic).ask("shop", "public.scan", "ana")
+    marks(topic).take("shop", marks(topic).find("shop"))
+    assert marks(topic).asked("shop") == {"public.parcel": 2, "public.scan": 1}
+    assert marks(topic).asked("depot") == {}

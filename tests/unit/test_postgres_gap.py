@@ -18,7 +18,7 @@ from connectors.postgres.gap import of_capture, of_overlap, of_publication, of_s
 from connectors.postgres.preflight import _publication
 from connectors.postgres.provision import provision
 from connectors.postgres.resume import Resume
-from engine.errors import ContractBroken, EcluseError, GapSuspected, SlotLost, SlotMissing
+from engine.errors import ContractBroken, EcluseError, GapSuspected, SlotLost, SlotMissing, answers
 from engine.source import STREAM, Mark, TableSpec
 
 CONFIG = PostgresConfig(
@@ -131,7 +131,7 @@ def test_a_stop_says_all_findings_and_the_way_out() -> None:
     error = gap.stop(CONFIG, troubles)
     assert isinstance(error, SlotLost)
     assert "pg_drop_replication_slot" in error.hint
-    assert error.hint.endswith("ecluse resolve shop --accept-gap")
+    assert error.hint.endswith(answers("shop"))
     assert "hush" not in f"{error.as_dict()}"
 
 

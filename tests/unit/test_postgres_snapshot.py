@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from connectors.postgres import cells, copying, snapshot
 from connectors.postgres.catalog import Known
-from connectors.postgres.progress import Progress
+from connectors.postgres.progress import Progress, planned
 from connectors.postgres.readings import Readings
 from engine.errors import SourceUnreachable
 from engine.schema import Identity, Relation
-from engine.source import TableSpec
+from engine.source import TableSpec, wanted
 from tests.unit.test_postgres_gap import CONFIG
 
 KINDS = (cells.INT2, cells.INT8, cells.BOOL, cells.UUID, cells.TEXT, cells.BYTEA)
@@ -59,11 +60,39 @@ NOBODY: Any = None
 def test_a_table_that_is_not_published_yet_is_told_from_its_own_first_group_on() -> None:
     progress = {f"public.{spec.table}": Progress(0) for spec in SPECS}
     now = Readings(CONFIG, NOBODY, "binary", SPECS, progress)
-    assert now.begin(24, {"public.t"})
+    assert now.begin(0, 24, {"public.t"})
     assert [now.progress[name].since for name in ("public.t", "public.u")] == [24, None]
-    assert not now.begin(32, {"public.t"})
-    assert now.begin(40, {"public.t", "public.u"})
+    assert not now.begin(0, 32, {"public.t"})
+    assert now.begin(0, 40, {"public.t", "public.u"})
     assert [now.progress[name].since for name in ("public.t", "public.u")] == [24, 40]
+
+
+def test_a_table_is_read_again_when_its_number_is_raised_and_only_then() -> None:
+    spec = TableSpec("f.t", "public", "t", snapshot=1)
+    first = planned({}, [spec], [], 0, anew=False)["public.t"]
+    assert (first.run, first.since, first.sweeps) == (1, None, False)
+    done = {"public.t": replace(first, since=24, done=True, part=3)}
+    assert planned(done, [spec], ["public.t"], 0, anew=False) == done
+    lowered = planned(done, [replace(spec, snapshot=0)], ["public.t"], 0, anew=False)
+    assert lowered["public.t"].done
+    for before, number in ((done, 2), (lowered, 1), (done, wanted(1, 1)), (lowered, wanted(0, 1))):
+        (again,) = planned(before, [replace(spec, snapshot=number)], ["public.t"], 0, anew=False).values()
+        assert (again.run, again.since, again.after, again.part) == (2, 24, (), 0)
+        assert again.pending
+        assert again.sweeps
+
+
+def test_a_floor_lies_below_the_first_part_of_its_run_and_where_nothing_was_told_there_is_none() -> None:
+    first, told, anew = (
+        planned({}, SPECS[:1], streamed, 1, anew=lost)["public.t"]
+        for streamed, lost in (([], False), (["public.t"], False), ([], True))
+    )
+    assert [first.sweeps, told.sweeps, anew.sweeps] == [False, True, True]
+    now = Readings(CONFIG, NOBODY, "binary", SPECS[:1], {"public.t": told})
+    assert now.begin(1, 24, {"public.t"})
+    assert not now.begin(1, 32, {"public.t"})
+    assert now.progress["public.t"].floor == (1, 23)
+    assert anew.strand("0") != Progress(anew.run).strand("0"), "its parts are not another attempt of old ones"
 
 
 def test_i5_a_change_of_a_row_that_nobody_can_place_is_never_passed_over(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -199,3 +201,25 @@ def test_a_stop_does_not_wait_for_the_end_of_a_transaction_without_end() -> None
     assert run(bench.capture, bench.doors) == Done(None)
     assert bench.log.facts("stopped inside a transaction")
     assert {mark.at[STREAM] for mark in world.confirmed} == {100}
+
+
+def test_a_capture_that_runs_opens_its_source_again_when_a_person_asks_for_a_table() -> None:
+    world = Scripted([tx(100, 1)])
+    bench = Bench(world.open)
+    asked: list[Mapping[str, int]] = []
+
+    @contextmanager
+    def opening(*given: Any) -> Iterator[Any]:
+        with world.open(*given) as source:
+            asked.append(world.asked)
+            if len(asked) == 1:
+                marks(bench).ask("shop", "public.parcel", "ana")
+            else:
+                bench.clock.stop.set()
+            yield source
+
+    bench.open = opening
+    assert run(bench.capture, bench.doors) == Done(None)
+    assert asked == [{}, {"public.parcel": 1}]
+    assert [mark and mark.at for mark in world.opened] == [None, {STREAM: 100}]
+    assert bench.clock.waited == [], "nothing has failed"
