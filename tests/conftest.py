@@ -13,6 +13,7 @@ from hypothesis import settings
 from tests.support.services import Database, Services, running
 
 if TYPE_CHECKING:
+    from connectors.postgres.config import PostgresConfig
     from tests.support.flows import World
 
 # Most JVMs of a test live for a minute or two: compiling for the long run costs more than it gives back. The
@@ -41,6 +42,15 @@ def database(services: Services, request: pytest.FixtureRequest) -> Iterator[Dat
     found = services.database(request.module.__name__.rpartition(".")[2].removeprefix("test_"))
     yield found
     services.drop(found.name)
+
+
+@pytest.fixture
+def config(services: Services, database: Database) -> PostgresConfig:
+    """A database that may be captured."""
+    from tests.support.postgres_source import config_of, owner
+
+    owner(services, database)
+    return config_of(database)
 
 
 @pytest.fixture

@@ -151,6 +151,9 @@ def translated(config: PostgresConfig) -> Iterator[None]:
 
 def _ours(config: PostgresConfig, error: psycopg.Error) -> EcluseError:
     text = _clean(config, error)
+    if type(error) is psycopg.DatabaseError and error.sqlstate is None:
+        # no word of the server: the line was lost in the middle of a command
+        return SourceUnreachable(text, where=config.where, hint=f"ecluse run capture {config.connection}")
     match error:
         case errors.ObjectInUse():
             return SlotBusy(text, where=config.where, hint="another worker holds the slot: stop it, or wait")

@@ -1,4 +1,4 @@
-"""What the tests on real services share: one Spark per run, and a database that may be captured."""
+"""What the tests of the landing share: one Spark per run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from connectors.postgres.config import PostgresConfig
-from tests.support.postgres_source import config_of, owner
-from tests.support.services import Database, Services
+from tests.support.services import Services
 
 if TYPE_CHECKING:
     from tests.support.landing import Landing
@@ -31,9 +29,3 @@ def landing(spark: Any, services: Services, prefix: str, lake: Path) -> Landing:
     from tests.support.landing import Landing
 
     return Landing(spark, services.kafka, lake, prefix)
-
-
-@pytest.fixture
-def config(services: Services, database: Database) -> PostgresConfig:
-    owner(services, database)
-    return config_of(database)

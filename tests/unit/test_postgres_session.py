@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import errors
 
 from connectors.postgres.publication import advance_slot
 from connectors.postgres.session import translated
-from engine.errors import EcluseError, SourceUnreachable
+from engine.errors import EcluseError, SourceRefused, SourceUnreachable
 from tests.unit.test_postgres_gap import CONFIG
 
 
@@ -60,3 +61,9 @@ def test_a_statement_that_took_too_long_is_told_apart_from_a_lock() -> None:
     assert "statement timeout" in slow.what
     assert slow.hint != held.hint
     assert "pg_stat_activity" in slow.hint
+
+
+def test_s2_a_line_that_is_lost_in_the_middle_of_a_command_may_come_back() -> None:
+    assert "closed the connection" in ours(psycopg.DatabaseError("server closed the connection")).what
+    with pytest.raises(SourceRefused), translated(CONFIG):
+        raise errors.SyntaxError("a fault of ours")
