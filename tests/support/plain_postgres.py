@@ -1,13 +1,14 @@
 """A PostgreSQL as anybody has one: made by `initdb` with its defaults, on a port of its own.
 
-Rule: nothing is set that a person would not find set (so ``wal_level`` is ``replica``); only the port and the
-missing socket folder differ. It ends with the block that made it.
+Rule: nothing is set that a person would not find set (so ``wal_level`` is ``replica``) but what a test says;
+only the port and the missing socket folder differ. It ends with the block that made it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -60,7 +61,8 @@ class Psql:
 class PlainPostgres:
     """The server, which can be started again."""
 
-    def __init__(self, folder: Path, binaries: Path) -> None:
+    def __init__(self, folder: Path, binaries: Path, of: PlainPostgres | None = None) -> None:
+        """A new server; ``of`` another that stands still, it begins as its standby."""
         self.port = ports.free(set())
         self.psql = Psql(self.port)
         self._folder, self._binaries = folder, binaries
@@ -69,8 +71,30 @@ class PlainPostgres:
         folder.mkdir()
         if self._rights.uid:
             os.chown(folder, self._rights.uid, self._rights.uid)
+        if of is not None:
+            self._follow(of)
+            return
         initdb = ("initdb", "-D", str(folder / "data"), "-U", _SUPERUSER, "--no-sync")
         subprocess.run(self._words(*initdb), check=True, capture_output=True, env=ENVIRONMENT)
+
+    def standby(self, folder: Path, *, slots: bool) -> PlainPostgres:
+        """A copy that follows this one, with its replication slots or, as a base backup, without them.
+
+        Both are started by the caller.
+        """
+        self.stop()
+        made = PlainPostgres(folder, self._binaries, self)
+        if not slots:
+            for slot in (folder / "data" / "pg_replslot").iterdir():
+                shutil.rmtree(slot)
+        return made
+
+    def _follow(self, primary: PlainPostgres) -> None:
+        data = self._folder / "data"
+        subprocess.run(["cp", "-a", str(primary._folder / "data"), str(data)], check=True)  # noqa: S607
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = 'host=localhost port={primary.port} user={_SUPERUSER}'\n")
+        (data / "standby.signal").touch()
 
     def start(self) -> None:
         """Start it; returns when it answers."""
