@@ -142,3 +142,23 @@ def test_every_metric_has_its_line_in_the_decision_that_names_them() -> None:
     named = re.findall(r"^\| `(ecluse_\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
     served = {value for value in vars(metrics).values() if str(value).startswith("ecluse_")}
     assert served <= set(named)
+
+
+FAULTS = [
+    *(f"S{n}" for n in range(1, 21)), *(f"W{n}" for n in range(1, 5)),
+    "K1", "K4", "K5", "K6", "K11", "K12", *(f"R{n}" for n in range(1, 5)),
+    *(f"P{n}" for n in (1, 2, 3, 4, 7, 8, 9, 10, 11)),
+]  # fmt: skip
+
+
+def test_every_fault_of_the_matrix_names_tests_that_are_there_or_says_why_it_has_none() -> None:
+    lines = (DOCS / "faults.md").read_text(encoding="utf-8").splitlines()
+    shown = {line.split("**")[1]: line for line in lines if line.startswith("| **")}
+    assert set(FAULTS) <= set(shown)
+    for fault, line in shown.items():
+        named = re.findall(r"`(tests/\S+\.py)`: ((?:`test_\w+`(?:, )?)+)", line)
+        assert named or "not tried" in line or "not promised" in line, fault
+        for path, tests in named:
+            text = (ROOT / path).read_text(encoding="utf-8")
+            for test in re.findall(r"`(test_\w+)`", tests):
+                assert f"def {test}(" in text, f"{fault}: {path} has no {test}"
