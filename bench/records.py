@@ -17,7 +17,8 @@ from confluent_kafka import Producer
 from bench import change
 from bench.tally import Plain
 from bench.web import ask
-from connectors.postgres.cells import BOOL, DATE, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, cell_of, type_of
+from connectors.postgres.cells import cell_of, type_of
+from connectors.postgres.kinds import BOOL, DATE, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ
 from engine import names
 from engine.envelope import Address, Encoder, Record, key_schema, value_schema
 from engine.schema import Column, Identity, Relation
@@ -50,7 +51,6 @@ def relation() -> Relation:
     columns = []
     for name, base, modifier, declared, nullable in _COLUMNS:
         type_ = type_of(base, modifier)
-        assert type_ is not None
         columns.append(Column(name, type_, nullable, declared, cell_of(base, type_, "text")))
     return Relation(1, change.SCHEMA, change.TABLE, tuple(columns), ("id",), Identity.DEFAULT)
 

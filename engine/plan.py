@@ -277,6 +277,8 @@ class _Assembly:
                 table,
                 take("table.on_truncate", "source", "on_truncate"),
                 run if take("table.snapshot", "source", "snapshot", "mode") == "initial" else None,
+                tuple(sorted(set(take("table.exclude", "source", "columns", "exclude")))),
+                tuple(sorted(set(take("table.text", "source", "columns", "text")))),
             ),
             topic=TopicPlan(
                 name=names.topic(connection, schema, table),

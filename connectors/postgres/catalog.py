@@ -1,8 +1,8 @@
 """What the server's catalogue says about a table: types under domains, primary key, defaults.
 
 Rule: the Relation message is the truth about which columns there are; the catalogue, which is of now and
-not of then, only adds what the message does not say. A column that has no place here blocks its table,
-never the capture.
+not of then, only adds what the message does not say. A column that cannot be captured blocks its table,
+never the capture; one that only the server can write as text makes the capture start again, to read text.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from connectors.postgres.cells import TEXT, Form, cell_of, type_of
+from connectors.postgres.cells import Form, column_cell, type_of
+from connectors.postgres.kinds import Kind, kinds
 from connectors.postgres.session import Connection
 from connectors.postgres.wire import WireRelation
-from engine.schema import ENGINE_COLUMNS, Column, Identity, Relation
+from engine.errors import SourceUnreachable
+from engine.schema import ENGINE_COLUMNS, Column, Identity, Relation, String, Type
+from engine.source import TableSpec
 
 _IDENTITY: Final = {"d": Identity.DEFAULT, "n": Identity.DEFAULT, "i": Identity.INDEX, "f": Identity.FULL}
 
@@ -29,8 +32,8 @@ with recursive column_(at, name, type, modifier) as (
   select b.at, t.typbasetype, t.typtypmod
   from base b join pg_catalog.pg_type t on t.oid = b.type and t.typtype = 'd'
 )
-select b.type::int8, b.modifier, t.typtype = 'e', pg_catalog.format_type(c.type, c.modifier),
-       coalesce(a.attnotnull, false),
+select b.type::int8, b.modifier, pg_catalog.format_type(c.type, c.modifier), coalesce(a.attnotnull, false),
+       coalesce(a.atttypid = c.type, false),
        case when a.atthasmissing then (a.attmissingval::text::text[])[1] end
 from column_ c
 join base b on b.at = c.at
@@ -49,13 +52,18 @@ where i.indrelid = %s::oid and i.indisprimary
 
 
 class Described(NamedTuple):
-    """A column's facts: its base type, and what the source calls it."""
+    """A column's facts: its base type, and what the source calls it; ``current``: its table has it so now."""
 
-    base: int
+    kind: Kind
     modifier: int
     declared: str
     nullable: bool
+    current: bool
     default: str | None
+
+    def type(self, *, as_text: bool) -> Type:
+        """Its type in the lake."""
+        return String() if as_text else type_of(self.kind.oid, self.modifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +82,10 @@ def describe(side: Connection, columns: Sequence[tuple[str, int, int]], relid: i
         if len(columns) == 1:
             return [None]
         return [describe(side, [column], relid)[0] for column in columns]
+    known = kinds(side, [row[0] for row in rows])
     return [
-        Described(TEXT if enum else base, modifier, declared, not not_null, default)
-        for base, modifier, enum, declared, not_null, default in rows
+        Described(known[base], modifier, declared, not not_null, current, default) if base in known else None
+        for base, modifier, declared, not_null, current, default in rows
     ]
 
 
@@ -85,22 +94,27 @@ def primary_key(side: Connection, relid: int) -> frozenset[str]:
     return frozenset(name for (name,) in side.execute(_PRIMARY_KEY, (relid,)).fetchall())
 
 
-def know(side: Connection, wire: WireRelation, form: Form) -> Known | str:
-    """The relation that a message announces, or why its table cannot be captured."""
+def know(side: Connection, wire: WireRelation, spec: TableSpec, form: Form) -> Known | str:
+    """The relation that a message announces, or why its table cannot be captured.
+
+    Raises SourceUnreachable when a column has to be read as text, and the stream is binary.
+    """
     facts = describe(side, [(c.name, c.type_oid, c.modifier) for c in wire.columns], wire.id)
-    trouble = naming_trouble([c.name for c in wire.columns])
+    trouble = naming_trouble([c.name for c in wire.columns]) or _excluded(wire, spec)
     if trouble:
         return trouble
     columns: list[Column] = []
-    bases: list[int] = []
     for column, fact in zip(wire.columns, facts, strict=True):
-        type_ = type_of(fact.base, fact.modifier) if fact else None
-        if fact is None or type_ is None:
-            declared = fact.declared if fact else f"type {column.type_oid}, which is gone"
-            return f"column {column.name} is {declared}, which this version does not capture"
-        cell = cell_of(fact.base, type_, form)
+        if fact is None:
+            return f"column {column.name} is of type {column.type_oid}, which is gone"
+        type_ = fact.type(as_text=column.name in spec.text)
+        cell = column_cell(fact.kind, type_, form)
+        if cell is None:
+            why = f"column {column.name} is {fact.declared}, which is read as text only"
+            if fact.current:  # the next start sees it, and asks for text
+                raise SourceUnreachable(f"{spec.schema}.{spec.table}: {why}: the stream starts again")
+            return why
         columns.append(Column(column.name, type_, fact.nullable, fact.declared, cell, fact.default))
-        bases.append(fact.base)
     identity = _IDENTITY[wire.identity]
     flagged = (
         primary_key(side, wire.id)
@@ -109,7 +123,14 @@ def know(side: Connection, wire: WireRelation, form: Form) -> Known | str:
     )
     names = tuple(column.name for column in wire.columns)
     key = tuple(name for name in names if name in flagged) if flagged <= set(names) else ()
-    return Known(Relation(wire.id, wire.schema, wire.table, tuple(columns), key, identity), tuple(bases))
+    bases = tuple(fact.kind.oid for fact in facts if fact)
+    return Known(Relation(wire.id, wire.schema, wire.table, tuple(columns), key, identity), bases)
+
+
+def _excluded(wire: WireRelation, spec: TableSpec) -> str:
+    """What the source sends and its flow leaves out: nothing of it goes any further."""
+    sent = [column.name for column in wire.columns if column.name in spec.exclude]
+    return f"{', '.join(sent)}: excluded by the flow, and published all the same" if sent else ""
 
 
 def naming_trouble(names: Sequence[str]) -> str:

@@ -109,7 +109,7 @@ def binary_parser(bases: Sequence[int]) -> ParseRow:
     One ``unpack`` takes a run of fixed-width columns and the length of the column after it; a NULL among the
     fixed-width ones sends the row to the other parser, which goes field by field.
 
-    >>> from connectors.postgres.cells import INT2, TEXT
+    >>> from connectors.postgres.kinds import INT2, TEXT
     >>> parse = binary_parser([INT2, TEXT])
     >>> parse(b"\0\2" + b"\0\0\0\2ab" + b"\0\0\0\1x"), parse(b"\0\2" + b"\xff\xff\xff\xff" * 2)
     ((b'ab', b'x'), (None, None))

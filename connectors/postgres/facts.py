@@ -6,6 +6,7 @@ a table that leaves the publication, is made again or rewritten, a publication t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -130,7 +131,7 @@ _ATTRIBUTES: Final = """(
 # A leaf is its file: its columns are the table's, which the stream announces.
 _TABLES: Final = """
 select n.nspname || '.' || c.relname, c.oid::text, r.oid::text || ':' || r.xmin::text, {filter}, {columns},
-       c.relreplident::text || coalesce((
+       {missing}, c.relreplident::text || coalesce((
          select ' ' || string_agg(a.attname, ',' order by a.attname) from pg_catalog.pg_index i
          join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
          where i.indrelid = c.oid and i.indisreplident), ''),
@@ -149,14 +150,21 @@ select n.nspname || '.' || c.relname, c.oid::text, r.oid::text || ':' || r.xmin:
          select string_agg(l.oid || ':' || l.relfilenode, ' ' order by l.oid)
          from part join pg_catalog.pg_class l on l.oid = part.oid
          where l.relkind <> 'p'), '') else '' end
-from unnest(%s::text[], %s::text[]) as w(schema, name)
+from unnest(%s::text[], %s::text[], %s::text[]) as w(schema, name, excluded)
 join pg_catalog.pg_namespace n on n.nspname = w.schema
 join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
 join pg_catalog.pg_publication p on p.pubname = %s
 join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
 """
+# What neither the publication's column list nor the flow knows of: a column that came after the list.
+_MISSING: Final = """coalesce((
+  select string_agg(a.attname, ', ' order by a.attnum) from pg_catalog.pg_attribute a
+  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    and a.attnum <> all(r.prattrs::int2[])
+    and not pg_catalog.jsonb_exists(w.excluded::jsonb, a.attname::text)), '')"""
 _TABLE_NAMES: Final = (
-    "oid", "published", "filter", "columns", "identity", "key", "relfilenode", "attributes", "leaves",
+    "oid", "published", "filter", "columns", "missing", "identity", "key", "relfilenode", "attributes",
+    "leaves",
 )  # fmt: skip
 
 
@@ -169,35 +177,13 @@ def prints(side: Connection, config: PostgresConfig, tables: Iterable[TableSpec]
     query = _TABLES.format(
         filter="coalesce(r.prqual::text, '')" if has_filters else "''",
         columns="coalesce(r.prattrs::text, '')" if has_filters else "''",
+        missing=_MISSING if has_filters else "''",
         attributes=_ATTRIBUTES.format("c.oid"),
     )
-    wanted = sorted({(spec.schema, spec.table) for spec in tables})
+    excluded = {(spec.schema, spec.table): json.dumps(spec.exclude) for spec in tables}
+    wanted = sorted(excluded)
+    schemas, names = [schema for schema, _ in wanted], [name for _, name in wanted]
     rows = side.execute(
-        query, ([s for s, _ in wanted], [t for _, t in wanted], config.publication)
+        query, (schemas, names, [excluded[each] for each in wanted], config.publication)
     ).fetchall()
     return Prints(at, publication, {row[0]: dict(zip(_TABLE_NAMES, row[1:], strict=True)) for row in rows})
-
-
-_WITHOUT_BINARY: Final = """
-with recursive c(type) as (
-  select a.atttypid from pg_catalog.pg_publication p
-  join pg_catalog.pg_publication_rel r on r.prpubid = p.oid
-  join pg_catalog.pg_attribute a on a.attrelid = r.prrelid and a.attnum > 0 and not a.attisdropped
-  where p.pubname = %s
-  union
-  select x from c join pg_catalog.pg_type y on y.oid = c.type
-  cross join lateral (
-    select y.typelem where y.typcategory = 'A'
-    union all select y.typbasetype where y.typtype = 'd'
-    union all select g.rngsubtype from pg_catalog.pg_range g where g.rngtypid = y.oid
-    union all select a.atttypid from pg_catalog.pg_attribute a
-      where a.attrelid = y.typrelid and y.typtype = 'c' and a.attnum > 0 and not a.attisdropped
-  ) s(x) where x <> 0
-)
-select 1 from c join pg_catalog.pg_type y on y.oid = c.type where y.typsend = 0 limit 1
-"""
-
-
-def binary_is_safe(side: Connection, publication: str) -> bool:
-    """Whether no published column can kill a binary stream: one type without a send function does."""
-    return side.execute(_WITHOUT_BINARY, (publication,)).fetchone() is None

@@ -11,9 +11,10 @@ from typing import Final
 
 from psycopg import errors
 
-from connectors.postgres.catalog import describe, naming_trouble
-from connectors.postgres.cells import type_of
-from connectors.postgres.publication import identifier
+from connectors.postgres import columns
+from connectors.postgres.catalog import naming_trouble
+from connectors.postgres.columns import identifier
+from connectors.postgres.config import PostgresConfig
 from connectors.postgres.session import Connection
 from engine.errors import SourceUnready
 from engine.source import Finding, TableSpec
@@ -32,23 +33,27 @@ _TABLE: Final = """
 select c.oid::int8, c.relkind::text, c.relpersistence::text, c.relreplident::text,
        exists(select 1 from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary),
        exists(select 1 from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisreplident),
-       pg_catalog.has_table_privilege(c.oid, 'SELECT')
+       coalesce((
+         select bool_and(pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'))
+         from pg_catalog.pg_attribute a
+         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> all(%s)),
+         pg_catalog.has_table_privilege(c.oid, 'SELECT'))
          and pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = %s and c.relname = %s
 """
 
 _COLUMNS: Final = """
-select a.attname::text, a.atttypid::int8, a.atttypmod, a.attgenerated::text
+select a.attname::text, a.attgenerated::text
 from pg_catalog.pg_attribute a
 where a.attrelid = %s::oid and a.attnum > 0 and not a.attisdropped order by a.attnum
 """
 
 
-def of_table(side: Connection, spec: TableSpec, *, new: bool) -> Iterator[Finding]:
+def of_table(side: Connection, config: PostgresConfig, spec: TableSpec, *, new: bool) -> Iterator[Finding]:
     """The findings for one table; ``new``: its capture has not begun."""
     name = f"{spec.schema}.{spec.table}"
-    row = side.execute(_TABLE, (spec.schema, spec.table)).fetchone()
+    row = side.execute(_TABLE, (list(spec.exclude), spec.schema, spec.table)).fetchone()
     if row is None:
         yield Finding(
             "fail",
@@ -64,6 +69,7 @@ def of_table(side: Connection, spec: TableSpec, *, new: bool) -> Iterator[Findin
         *_kind(spec, kind, persistence),
         *_identity(spec, identity, has_primary=has_primary, has_index=has_index),
         *_columns(side, spec, relid),
+        *columns.findings(side, config, spec),
     ]
     yield from troubles
     if not may_read:
@@ -132,29 +138,17 @@ def _identity(spec: TableSpec, identity: str, *, has_primary: bool, has_index: b
 
 def _columns(side: Connection, spec: TableSpec, relid: int) -> Iterator[Finding]:
     name, quoted = f"{spec.schema}.{spec.table}", identifier(spec.schema, spec.table)
-    columns = side.execute(_COLUMNS, (relid,)).fetchall()
-    trouble = naming_trouble([column for column, _, _, _ in columns])
+    held = side.execute(_COLUMNS, (relid,)).fetchall()
+    trouble = naming_trouble([column for column, _ in held if column not in spec.exclude])
     if trouble:
         yield Finding(
             "fail", "column", f"{name}: {trouble}", fix=f"ALTER TABLE {quoted} RENAME COLUMN ...",
             code=_UNREADY, table=name,
         )  # fmt: skip
-    described = describe(side, [(c, type_, modifier) for c, type_, modifier, _ in columns], relid)
-    for (column, _, _, generated), fact in zip(columns, described, strict=True):
-        if generated:
+    for column, generated in held:
+        if generated and column not in spec.exclude:
             text = f"{name}.{column} is generated: the log does not carry it, and no table of the lake has it"
             yield Finding("warn", "column", text, table=name)
-        elif fact is None or type_of(fact.base, fact.modifier) is None:
-            declared = fact.declared if fact else "of an unknown type"
-            fix = f"ALTER TABLE {quoted} ALTER COLUMN {identifier(column)} TYPE numeric(38, 10)"
-            yield Finding(
-                "fail",
-                "column",
-                f"{name}.{column} is {declared}, which this version does not capture",
-                fix=fix if declared.startswith("numeric") else "take the table out of the flows for now",
-                code=_UNREADY,
-                table=name,
-            )
 
 
 def _rows(side: Connection, spec: TableSpec) -> Iterator[Finding]:

@@ -146,6 +146,9 @@ def of_table(before: Print, after: Print) -> str:
     for what in _STRICT:
         if before.get(what) != after.get(what):
             return f"{_MEANING[what]} ({before.get(what)} → {after.get(what)})"
+    missing = after.get("missing")
+    if missing and missing != before.get("missing", missing):
+        return f"its column list in the publication is without {missing}, which the flow does not exclude"
     moved = before.get("relfilenode") != after.get("relfilenode")
     # TRUNCATE, VACUUM FULL and CLUSTER move the file alone; ALTER alone is told by the stream
     if moved and before.get("attributes") != after.get("attributes"):

@@ -30,7 +30,7 @@ def from_binary(precision: int, scale: int) -> Callable[[bytes], bytes]:
             digits, weight, sign, _, whole, n = _TWO(v)
             n, rest = divmod(whole * 10000 + n, cut)
             if digits == 2 and not (weight or rest) and sign <= _NEGATIVE and n < limit:  # noqa: PLR2004
-                return _packed(-n if sign else n)
+                return packed(-n if sign else n)
         return exact(v)
 
     def exact(v: bytes) -> bytes:
@@ -52,7 +52,7 @@ def from_binary(precision: int, scale: int) -> Callable[[bytes], bytes]:
             n *= _TENS[min(shift, len(_TENS) - 1)]
         if n >= limit:
             raise Unfit(text_of_binary(v))
-        return _packed(-n if sign else n)
+        return packed(-n if sign else n)
 
     return encode
 
@@ -73,12 +73,13 @@ def from_text(precision: int, scale: int) -> Callable[[bytes], bytes]:
                 raise Unfit(v.decode())
         if abs(n) >= limit:
             raise Unfit(v.decode())
-        return _packed(n)
+        return packed(n)
 
     return encode
 
 
-def _packed(n: int) -> bytes:
+def packed(n: int) -> bytes:
+    """An unscaled decimal as Avro bytes."""
     size = (n.bit_length() + 8) >> 3
     return LENGTHS[size] + n.to_bytes(size, "big", signed=True)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import errors, pq, sql
 
-from connectors.postgres import facts, gap, overlap, progress, publication, resume, session
+from connectors.postgres import columns, facts, gap, overlap, progress, publication, resume, session
 from connectors.postgres.catalog import Known, know
 from connectors.postgres.cells import Form
 from connectors.postgres.config import PostgresConfig
@@ -81,7 +81,7 @@ def _open(
         was = resume.load(mark)
         at, gaps, late = _again(start, was)
         streamed = [*was.table_prints, *was.left]
-    form: Form = "binary" if facts.binary_is_safe(lines.side, config.publication) else "text"
+    form, _ = columns.wire_form(lines.side, config, tables)
     anew = mark is not None and not mark.at
     at = replace(at, snapshots=progress.planned(at.snapshots, tables, streamed, at.era, anew=anew))
     readings = Readings(config, lines.side, form, tables, dict(at.snapshots))
@@ -183,13 +183,14 @@ def _accepted(start: _Start, at: Resume, was: Resume, *, renewed: bool) -> Resum
 
 def _learn(start: _Start, form: Form, readings: Readings) -> Learn:
     side = start.lines.side
-    wanted = {(spec.schema, spec.table) for spec in start.tables}
+    wanted = {(spec.schema, spec.table): spec for spec in start.tables}
 
     def relation(message: WireRelation, xid: int) -> Known | str | None:
-        if (message.schema, message.table) not in wanted:
+        spec = wanted.get((message.schema, message.table))
+        if spec is None:
             return None
         wait_visible(side, xid)
-        return know(side, message, form)
+        return know(side, message, spec, form)
 
     def missing(relation: Relation, values: Values, xid: int) -> Values:
         wait_visible(side, xid)
@@ -208,12 +209,12 @@ def _learn(start: _Start, form: Form, readings: Readings) -> Learn:
 def _stream(start: _Start, at: Resume, form: Form) -> None:
     """Hold the slot: from here on the connection speaks COPY."""
     config = start.config
-    published = sql.Literal(publication.identifier(config.publication)).as_string()
+    published = sql.Literal(columns.identifier(config.publication)).as_string()
     options = f"proto_version '1', publication_names {published}, messages 'true'"
     if form == "binary":
         options += ", binary 'true'"
     result = start.lines.walsender.pgconn.exec_(
-        f"START_REPLICATION SLOT {publication.identifier(config.slot)} LOGICAL"
+        f"START_REPLICATION SLOT {columns.identifier(config.slot)} LOGICAL"
         f" {show_lsn(at.confirmed)} ({options})".encode()
     )
     if result.status != pq.ExecStatus.COPY_BOTH:

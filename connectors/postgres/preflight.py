@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final
 
-from connectors.postgres import facts, fitness, gap, session
+from connectors.postgres import columns, facts, fitness, gap, session
+from connectors.postgres.columns import identifier
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.facts import Prints, Slot
-from connectors.postgres.publication import identifier, joining
+from connectors.postgres.publication import joining
 from connectors.postgres.session import Connection
 from engine.errors import EcluseError, SourceUnready
 from engine.source import Finding, TableSpec
@@ -37,10 +38,17 @@ def preflight(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[F
             found += _publication(side, config, tables, now)
             for spec in sorted(set(tables), key=lambda s: (s.schema, s.table)):
                 new = slot is None or f"{spec.schema}.{spec.table}" not in now.tables
-                found += fitness.of_table(side, spec, new=new)
+                found += fitness.of_table(side, config, spec, new=new)
+            found += _form(side, config, tables)
             return found + _walsender(config)
     except EcluseError as error:
         return [_failed("connection", error)]
+
+
+def _form(side: Connection, config: PostgresConfig, tables: Sequence[TableSpec]) -> Iterator[Finding]:
+    form, column = columns.wire_form(side, config, tables)
+    why = f": the binary form of {column} is not read" if column else ""
+    yield Finding("ok", "wire form", f"{form}{why}")
 
 
 def _failed(subject: str, error: EcluseError) -> Finding:
@@ -179,8 +187,8 @@ def _publication(
         fix = f"ALTER PUBLICATION {identifier(name)} SET (publish = 'insert, update, delete, truncate')"
         yield Finding("fail", "publication", f"{name} leaves out {', '.join(silent)}", fix=fix, code=_UNREADY)
     for table, print_ in now.tables.items():
-        if print_["filter"] or print_["columns"]:
-            what = "some of its rows" if print_["filter"] else "some of its columns"
+        if print_["filter"] or print_["missing"]:
+            what = "some of its rows" if print_["filter"] else f"all columns but {print_['missing']}"
             text = f"{name} publishes {what} only of {table}: the others are not captured"
             yield Finding("warn", "publication", text, table=table)
     missing = [spec for spec in tables if f"{spec.schema}.{spec.table}" not in now.tables]
@@ -199,7 +207,8 @@ def _publication(
     together = [missing] if said is None else [[spec] for spec in barred]
     for specs in together:
         fix = "let the owner of the tables run:\n" + "\n".join(
-            f"{statement};" for statement in joining(config, specs, create=said is None)
+            f"{statement};"
+            for statement in joining(config, specs, columns.lists(side, config, specs), create=said is None)
         )
         table = "" if said is None else f"{specs[0].schema}.{specs[0].table}"
         yield Finding("fail", "publication", f"{name}: {why}", fix=fix, code=_UNREADY, table=table)

@@ -7,12 +7,14 @@ the role may not do is asked of a person, with the exact SQL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from psycopg import Error, errors, sql
 
+from connectors.postgres import columns
+from connectors.postgres.columns import identifier
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.facts import Prints
 from connectors.postgres.session import LOCK_TIMEOUT_S, Connection, Lines, command, translated, unhurried
@@ -35,19 +37,16 @@ _NOT_NOW: Final = (
 )
 
 
-def identifier(*parts: str) -> str:
-    """A name as SQL quotes it.
+def joining(
+    config: PostgresConfig, tables: Sequence[TableSpec], kept: Mapping[str, Sequence[str]], *, create: bool
+) -> list[str]:
+    """The statements by which tables join the publication, which is created with them or is there.
 
-    >>> identifier("public", 'a"b')
-    '"public"."a""b"'
+    ``kept`` are the columns that are published of each table that leaves some out (``columns.lists``).
     """
-    return sql.Identifier(*parts).as_string()
-
-
-def joining(config: PostgresConfig, tables: Sequence[TableSpec], *, create: bool) -> list[str]:
-    """The statements by which tables join the publication, which is created with them or is there."""
     names = sorted({(spec.schema, spec.table) for spec in tables})
-    listed = ", ".join(identifier(*name) for name in names)
+    listed = ", ".join(columns.published_as(kept, *name) for name in names)
+    locked = ", ".join(identifier(*name) for name in names)
     publication = identifier(config.publication)
     change = (
         f"CREATE PUBLICATION {publication} FOR TABLE {listed}"
@@ -58,7 +57,7 @@ def joining(config: PostgresConfig, tables: Sequence[TableSpec], *, create: bool
     return [
         "BEGIN",
         f"SET LOCAL lock_timeout = '{_JOIN_TIMEOUT_S}s'",
-        f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE",
+        f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE",
         change,
         "COMMIT",
     ]
@@ -76,13 +75,15 @@ def ensure_published(
     missing = [spec for spec in tables if f"{spec.schema}.{spec.table}" not in now.tables]
     if not missing:
         return []
+    columns.refused(side, config, missing)
+    kept = columns.lists(side, config, missing)
     if now.publication is None:
-        _create(side, config, missing)
+        _create(side, config, missing, kept)
         return []
     late = []
     for spec in {(spec.schema, spec.table): spec for spec in missing}.values():
         try:
-            _run(side, joining(config, [spec], create=False))
+            _run(side, joining(config, [spec], kept, create=False))
         except _NOT_NOW:
             late.append(spec)
         except errors.DuplicateObject:
@@ -90,8 +91,10 @@ def ensure_published(
     return late
 
 
-def _create(side: Connection, config: PostgresConfig, tables: Sequence[TableSpec]) -> None:
-    statements = joining(config, tables, create=True)
+def _create(
+    side: Connection, config: PostgresConfig, tables: Sequence[TableSpec], kept: Mapping[str, Sequence[str]]
+) -> None:
+    statements = joining(config, tables, kept, create=True)
     try:
         _run(side, statements)
     except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.WrongObjectType) as error:

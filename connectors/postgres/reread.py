@@ -10,7 +10,8 @@ import psycopg
 from psycopg import errors, pq
 
 from connectors.postgres.cells import Form
-from connectors.postgres.publication import identifier
+from connectors.postgres.columns import identifier
+from connectors.postgres.keys import compared
 from connectors.postgres.session import Connection
 from engine.schema import Relation
 from engine.source import UNCHANGED, Field
@@ -26,7 +27,8 @@ def reread(side: Connection, relation: Relation, values: tuple[Field, ...], form
     keys = [value for n in keyed if isinstance(value := values[n], bytes)]
     if not keyed or len(keys) < len(keyed):
         return values
-    conditions = " and ".join(f"{identifier(names[n])} = ${at}" for at, n in enumerate(keyed, 1))
+    by = compared(side, relation.id, [names[n] for n in keyed])
+    conditions = " and ".join(f"{column.name} {column.equal} ${at}" for at, column in enumerate(by, 1))
     query = (
         f"select {', '.join(identifier(names[n]) for n in wanted)}"  # noqa: S608 - names are quoted
         f" from {identifier(relation.schema, relation.table)} where {conditions}"

@@ -28,6 +28,7 @@ SETTINGS: Final = (
     "SET IntervalStyle = 'iso_8601'",
     "SET bytea_output = 'hex'",
     "SET extra_float_digits = 1",
+    "SET lc_monetary = 'C'",
     f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'",
     "SET search_path = pg_catalog",
 )

@@ -20,15 +20,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from psycopg import errors, pq, sql
+from psycopg import errors, pq
 
-from connectors.postgres import copying, session
+from connectors.postgres import copying, keys, session
 from connectors.postgres.catalog import Known, know
 from connectors.postgres.cells import Form
+from connectors.postgres.columns import identifier
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.facts import FILTERS_FROM
 from connectors.postgres.progress import Progress
-from connectors.postgres.publication import identifier
 from connectors.postgres.session import Connection, command
 from connectors.postgres.wire import WireColumn, WireRelation, lsn
 from engine.errors import SourceUnreachable
@@ -58,6 +58,7 @@ class Table(NamedTuple):
     filter: str
     only: str  # a plain table is read without the tables that inherit from it, as it is published
     expected: int | None
+    compared: tuple[keys.Compared, ...] = ()  # the columns of the key, and by what they are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ def table(side: Connection, config: PostgresConfig, spec: TableSpec, form: Form)
         WireColumn(name in key, name, type_, modifier)
         for name, type_, modifier in side.execute(_COLUMNS, (relid, listed, listed)).fetchall()
     )
-    known = know(side, WireRelation(relid, spec.schema, spec.table, identity, columns), form)
+    known = know(side, WireRelation(relid, spec.schema, spec.table, identity, columns), spec, form)
     if isinstance(known, str):
         return known
     types = {column.name: column.type_oid for column in columns}
@@ -174,6 +175,7 @@ def table(side: Connection, config: PostgresConfig, spec: TableSpec, form: Form)
     return Table(
         known=known,
         key=tuple((name, types[name]) for name in key) if whole else (),
+        compared=keys.compared(side, relid, key) if whole else (),
         filter=filter_,
         only=only,
         expected=expected if expected > 0 else None,
@@ -228,16 +230,11 @@ def _query(table: Table, after: Sequence[str]) -> str:
     conditions = [f"({table.filter})"] if table.filter else []
     names = [identifier(name) for name, _ in table.key]
     if after:
-        conditions.append(_behind(names, after))
+        conditions.append(keys.behind(table.compared, after))
     where = f" where {' and '.join(conditions)}" if conditions else ""
     order = f" order by {', '.join(names)}" if names else ""
     of = f"{table.only}{identifier(relation.schema, relation.table)}"
     return f"select {columns} from {of}{where}{order}"  # noqa: S608 - names are quoted
-
-
-def _behind(names: Sequence[str], after: Sequence[str]) -> str:
-    literals = ", ".join(sql.Literal(text).as_string() for text in after)
-    return f"({', '.join(names)}) > ({literals})"
 
 
 def _texts(
@@ -270,7 +267,7 @@ def behind(side: Connection, table: Table, key: Sequence[Field], progress: Progr
         f"select count(*) from (select {', '.join(names)}"  # noqa: S608 - names are quoted
         f" from {identifier(relation.schema, relation.table)} where false"
         f" union all select {', '.join(f'${n}' for n in range(1, len(names) + 1))}) as k"
-        f" where {_behind(names, progress.after)}"
+        f" where {keys.behind(table.compared, progress.after)}"
     )
     format_ = pq.Format.BINARY if form == "binary" else pq.Format.TEXT
     result = side.pgconn.exec_params(query.encode(), fields, param_formats=[format_] * len(fields))

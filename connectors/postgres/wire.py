@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from struct import Struct, error
 from typing import Any, Final, NamedTuple
 
-from connectors.postgres.cells import (
+from connectors.postgres.cells import Form
+from connectors.postgres.kinds import (
     BOOL,
     DATE,
     FLOAT4,
@@ -22,7 +23,6 @@ from connectors.postgres.cells import (
     TIMESTAMP,
     TIMESTAMPTZ,
     UUID,
-    Form,
 )
 from engine.errors import SourceRefused
 from engine.source import UNCHANGED, Field

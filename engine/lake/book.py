@@ -237,7 +237,8 @@ def load_plan(root: Path, hash_: str) -> FlowPlan:
             hint="put the file back from a backup of the lake, then restart the landing",
         )
     said = json.loads(text)
-    said["table"] = TableSpec(**said["table"])
+    columns = {key: tuple(said["table"].get(key, ())) for key in ("exclude", "text")}
+    said["table"] = TableSpec(**(said["table"] | columns))
     said["topic"] = TopicPlan(**said["topic"])
     said["schema"] = SchemaPolicy(**said["schema"])
     said["sink"] = SinkPlan(**(said["sink"] | {"keys": tuple(said["sink"]["keys"])}))

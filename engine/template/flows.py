@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from engine.template import grammar
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
@@ -147,6 +148,7 @@ def _expand(
     body = Reader(mistakes).read(grammar.FLOW, Node(template.flow.place, parts, template.flow.keys), "flow")
     if body is None:
         return None
+    _columns(body["source"]["columns"], mistakes)
     if connectors is not None:
         _connected(body["source"], connectors, mistakes)
     named = Node(flow.template.place, f"{template.name}@{template.version}")
@@ -160,6 +162,13 @@ def _source_scope(source: Node) -> dict[str, Node]:
         return {"schema": hole, "table": hole}
     schema, name = table.value.split(".")
     return {"schema": Node(table.place, schema), "table": Node(table.place, name)}
+
+
+def _columns(columns: Node, mistakes: Mistakes) -> None:
+    gone = set(columns["exclude"].plain) & set(columns["text"].plain)
+    for name in sorted(gone):
+        place = columns["text"].place
+        mistakes.add(place, Code.BAD_VALUE, f"column {shown(name)} is excluded: it has no text")
 
 
 def _connected(source: Node, connectors: Mapping[str, str], mistakes: Mistakes) -> None:
@@ -192,13 +201,19 @@ def collide(flows: Iterable[Flow], mistakes: Mistakes) -> None:
 def _same_topic(flow: Flow, first: Flow, mistakes: Mistakes) -> None:
     for key, node in _shared(flow).items():
         other = _shared(first)[key]
-        if node.value != other.value:
+        if _meant(node) != _meant(other):
             text = f"{flow.name.text} and {first.name.text} read one topic and disagree on {shown(key)}"
             mistakes.add(flow.name.place, Code.TOPIC_DISAGREES, text, f"{node.place} against {other.place}")
 
 
+def _meant(node: Node) -> Any:
+    """A value without its place; of a list the order means nothing."""
+    return sorted(set(node.plain)) if isinstance(node.value, tuple) else node.plain
+
+
 def _shared(flow: Flow) -> Mapping[str, Node]:
-    # the topic either holds a table's truncations and its first rows or not: one for all who read it
+    # the topic holds a table's truncations, first rows and columns, or it does not: one for all who read it
     source = flow.body["source"]
     told = {f"snapshot.{key}": node for key, node in source["snapshot"].items.items()}
+    told |= {f"columns.{key}": node for key, node in source["columns"].items.items()}
     return {**flow.body["topic"].items, **told, "on_truncate": source["on_truncate"]}

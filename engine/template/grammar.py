@@ -40,6 +40,7 @@ SUPPORTED: Final = (API_VERSION,)
 
 NAME: Final = Text("a name (a-z, 0-9 and _, first a letter, at most 63)", r"[a-z][a-z0-9_]{0,62}")
 TABLE: Final = Text("schema.table", r"[^.]+\.[^.]+", high=200)
+COLUMN: Final = Text("the name of a column", high=200)
 TEMPLATE: Final = Text("name@major, such as postgres_table@1", r"[a-z][a-z0-9_]{0,62}@(0|[1-9][0-9]{0,5})")
 VERSION: Final = Text(
     "a version such as 1.0.0", r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})"
@@ -229,8 +230,17 @@ _SOURCE: Final = Fields(
             "what is read of the table besides its changes",
         ),
         "on_truncate": Key(Choice(("apply", "ignore", "stop")), "what TRUNCATE does", "apply"),
-    },
-    {"columns": "columns.exclude arrives with a later version: take the key out"},
+        "columns": Key(
+            Fields(
+                {
+                    "exclude": Key(Many(COLUMN), "columns that never leave the source", []),
+                    "text": Key(Many(COLUMN), "columns that land as the source writes them", []),
+                }
+            ),
+            "what is taken of the table's columns; all of them, each as its type, unless told",
+            {},
+        ),
+    }
 )
 
 _MINUTE: Final = 60_000

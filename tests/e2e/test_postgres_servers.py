@@ -79,7 +79,7 @@ def test_preflight_names_every_table_that_cannot_be_captured(
         "create table bare (id int)",
         "create unlogged table fleeting (id int primary key)",
         "create view looked as select 1 as id",
-        'create table odd (id int primary key, n numeric, i interval, _op text, a int, "A" int)',
+        'create table odd (id int primary key, _op text, a int, "A" int)',
         "create table filled (id int primary key)", "insert into filled values (1)",
         "create table good (id int primary key, g int generated always as (id * 2) stored)",
     )  # fmt: skip
@@ -92,8 +92,7 @@ def test_preflight_names_every_table_that_cannot_be_captured(
         ("looked", "replica identity"), ("no.where", "table"),
     }  # fmt: skip
     texts = "\n".join(f.text for f in found if f.table == "public.odd")
-    for word in ("_op", "odd.n is numeric", "odd.i is interval"):
-        assert word in texts
+    assert "column _op has a name that the landing writes itself" in texts
     warned = {(f.table, f.subject) for f in found if f.level == "warn"}
     assert {("public.filled", "rows"), ("public.good", "column")} <= warned
     assert all(f.fix and f.code for f in found if f.level == "fail")

@@ -27,8 +27,8 @@ CONFIG = PostgresConfig(
 )  # fmt: skip
 LAST = Transaction(commit_lsn=1000, end_lsn=1048, xid=7, commit_us=99, changes=3)
 TABLE = {
-    "oid": "16400", "published": "16500:700", "filter": "", "columns": "", "identity": "d", "key": "id",
-    "relfilenode": "16400", "attributes": "abc", "leaves": "",
+    "oid": "16400", "published": "16500:700", "filter": "", "columns": "", "missing": "", "identity": "d",
+    "key": "id", "relfilenode": "16400", "attributes": "abc", "leaves": "",
 }  # fmt: skip
 WAS = Resume(
     slot="ecluse_postal_shop", publication="ecluse_postal_shop", system_id="42", timeline=1, era=2,

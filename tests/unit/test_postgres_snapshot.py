@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.postgres import cells, copying, snapshot
+from connectors.postgres import copying, kinds, snapshot
 from connectors.postgres.catalog import Known
 from connectors.postgres.progress import Progress, planned
 from connectors.postgres.readings import Readings
@@ -20,8 +20,8 @@ from engine.schema import Identity, Relation
 from engine.source import TableSpec, wanted
 from tests.unit.test_postgres_gap import CONFIG
 
-KINDS = (cells.INT2, cells.INT8, cells.BOOL, cells.UUID, cells.TEXT, cells.BYTEA)
-WIDTHS = {cells.INT2: 2, cells.INT8: 8, cells.BOOL: 1, cells.UUID: 16}
+KINDS = (kinds.INT2, kinds.INT8, kinds.BOOL, kinds.UUID, kinds.TEXT, kinds.BYTEA)
+WIDTHS = {kinds.INT2: 2, kinds.INT8: 8, kinds.BOOL: 1, kinds.UUID: 16}
 
 
 def row(fields: Sequence[bytes | None]) -> bytes:
