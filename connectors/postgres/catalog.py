@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from connectors.postgres.cells import Form, column_cell, type_of
-from connectors.postgres.kinds import Kind, kinds
+from connectors.postgres.kinds import MONEY, Kind, kinds
 from connectors.postgres.session import Connection
 from connectors.postgres.wire import WireRelation
 from engine.errors import SourceUnreachable
@@ -114,7 +114,10 @@ def know(side: Connection, wire: WireRelation, spec: TableSpec, form: Form) -> K
             if fact.current:  # the next start sees it, and asks for text
                 raise SourceUnreachable(f"{spec.schema}.{spec.table}: {why}: the stream starts again")
             return why
-        columns.append(Column(column.name, type_, fact.nullable, fact.declared, cell, fact.default))
+        default = fact.default
+        if default is not None and fact.kind.oid == MONEY and type_ != String():
+            default = default.replace("$", "").replace(",", "")  # as a decimal is written
+        columns.append(Column(column.name, type_, fact.nullable, fact.declared, cell, default))
     identity = _IDENTITY[wire.identity]
     flagged = (
         primary_key(side, wire.id)

@@ -224,6 +224,7 @@ def array(v: bytes, *, of: Text, delimiter: str) -> str:
     at = 12 + 8 * count
     shape = [_unpack_dimension(v, 12 + 8 * n) for n in range(count)]
     if not shape:
+        _ended(v, at)
         return "{}"
     total = 1
     for size, _ in shape:
@@ -262,6 +263,7 @@ def range_(v: bytes, *, of: Text) -> str:
     """A range, with its bounds in or out, or without one."""
     flags = v[0]
     if flags & _EMPTY:
+        _ended(v, 1)
         return "empty"
     low, high, at = "", "", 1
     if not flags & _LOW_OPEN:

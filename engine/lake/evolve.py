@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal as Exact
+from decimal import InvalidOperation
 from typing import Final
 
 from engine.errors import SchemaBlocked
@@ -19,8 +22,12 @@ from engine.schema import (
     Binary,
     Boolean,
     Change,
+    Date,
+    Decimal,
     Difference,
     Shape,
+    Timestamp,
+    TimestampNtz,
     Type,
     delta,
     evolve,
@@ -87,7 +94,7 @@ def judge(target: Target, writer: Writer, policy: SchemaPolicy, *, where: str) -
             case "park":
                 raise _blocked(difference, writer, where)
             case "evolve" if after is not None:
-                default = writer.defaults.get(column) if before is None else None
+                default = _default(writer, column, after, where) if before is None else None
                 steps.append(Step(column, before, after, default))
             case _:
                 continue
@@ -119,6 +126,39 @@ def follow(kind: Change) -> str:
         if value is None
         else f"or set schema.{kind.value}: {value} in the template, and run the landing again"
     )
+
+
+def _default(writer: Writer, column: str, type_: Type, where: str) -> str | None:
+    """The constant that the rows which are there get in a new column; one that fits nowhere is blocked."""
+    text = writer.defaults.get(column)
+    if text is None or _has_place(text, type_):
+        return text
+    raise SchemaBlocked(
+        f"column {column} came with the default {text}, which has no place in {delta(type_)}",
+        where=where,
+        hint="land the column as text: columns.text in the template",
+    )
+
+
+def _has_place(text: str, type_: Type) -> bool:
+    """Whether the source's text of a constant is a value of a type.
+
+    >>> _has_place("infinity", Date()), _has_place("NaN", Decimal(10, 2)), _has_place("1.50", Decimal(10, 2))
+    (False, False, True)
+    """
+    try:
+        match type_:
+            case Date():
+                date.fromisoformat(text)
+            case Timestamp() | TimestampNtz():
+                datetime.fromisoformat(text)
+            case Decimal():
+                return Exact(text).is_finite()
+            case _:
+                pass
+    except (ValueError, InvalidOperation):
+        return False
+    return True
 
 
 def _check_names(writer: Writer, *, where: str) -> None:

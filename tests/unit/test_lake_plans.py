@@ -21,7 +21,7 @@ from engine.schema import Change, Decimal, Int32, Int64, String, Type
 from engine.source import TableSpec
 from engine.template import grammar
 from engine.template.shapes import Choice, Fields
-from tests.support.avro_records import Field, decimal, envelope
+from tests.support.avro_records import DATE, TIMESTAMP, Field, decimal, envelope
 
 POLICY = SchemaPolicy("evolve", "evolve", "keep", "park", "park")
 FLOW = FlowPlan(
@@ -170,6 +170,16 @@ def test_a_schema_that_is_no_envelope_is_nobodys() -> None:
     assert decode.parse(1, "not json", TOPIC) is None
     assert decode.parse(1, '{"type": "record", "name": "X", "fields": []}', TOPIC) is None
     assert decode.parse(1, '"string"', TOPIC) is None
+
+
+@pytest.mark.parametrize(
+    ("avro", "default"),
+    [(DATE, "infinity"), (DATE, "0044-03-15 BC"), (decimal(6, 2), "NaN"), (TIMESTAMP, "-infinity")],
+)
+def test_a_new_column_whose_default_has_no_place_is_blocked_by_name(avro: Any, default: str) -> None:  # I5
+    new = writer(2, Field("id", "int"), NAME, Field("late", avro, default=default))
+    with pytest.raises(SchemaBlocked, match=f"default {default}, which has no place"):
+        evolve.judge(BEFORE, new, POLICY, where="f")
 
 
 def test_i9_a_schema_of_another_topic_is_nobodys_and_brings_no_columns() -> None:
