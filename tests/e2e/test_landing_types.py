@@ -19,7 +19,7 @@ from tests.support.services import Database, Services
 
 pytestmark = [pytest.mark.spark, pytest.mark.stack, pytest.mark.timeout(1200)]
 
-_KEY_MAX = 30  # an index has 32 columns
+_TEXT_KEYS = ("nn", "t", "c", "u", "jb", "iv", "ip", "e", "r", "ai", "ci", "lt", "hs", "co")
 
 
 def send(table: Table, came: Came, source: str) -> None:
@@ -101,36 +101,33 @@ def test_every_type_lands_as_the_source_has_it(
 def test_every_type_that_can_be_a_key_finds_its_row_again(
     landing: Landing, services: Services, database: Database, config: PostgresConfig
 ) -> None:
+    """One of each type of ours, and of the texts those that compare in ways of their own."""
     corpus.prepare(services, database)
-    keyed = [case for case in CASES if case.key]
-    parts = {f"k{n}": keyed[n : n + _KEY_MAX] for n in range(0, len(keyed), _KEY_MAX)}
-    for table, cases in parts.items():
-        key = ", ".join(f'"{case.name}"' for case in cases)
-        given = [
-            f"({n}, {', '.join(corpus.literal(case.values[n % len(case.values)]) for case in cases)})"
-            for n in range(4)
-        ]
+    cases = [case for case in CASES if case.key and (case.type != corpus.TEXT or case.name in _TEXT_KEYS)]
+    key = ", ".join(f'"{case.name}"' for case in cases)
+    given = [
+        f"({n}, {', '.join(corpus.literal(case.values[n % len(case.values)]) for case in cases)})"
+        for n in range(4)
+    ]
+    database.run(
+        f"create table t (id int, {corpus.columns(cases)}, primary key (id, {key}))",
+        f"insert into t values {', '.join(given)}",
+    )
+    with opened(config, snapshots("t")) as source:
+        came = read(source, done("t"))
         database.run(
-            f"create table {table} (id int, {corpus.columns(cases)}, primary key (id, {key}))",
-            f"insert into {table} values {', '.join(given)}",
+            "alter table t add column seen text",
+            "update t set seen = 'yes' where id < 3",
+            "delete from t where id = 0",
+            "update t set id = 7 where id = 1",
         )
-    with opened(config, snapshots(*parts)) as source:
-        came = read(source, done(*parts))
-        for table in parts:
-            database.run(
-                f"alter table {table} add column seen text", f"update {table} set seen = 'yes' where id < 3"
-            )
-            database.run(f"delete from {table} where id = 0", f"update {table} set id = 7 where id = 1")
-        came.items += read(source, rows(9 * len(parts))).items
-    made = {table: landing.table(table, mode="scd1") for table in parts}
-    for table, target in made.items():
-        send(target, came, table)
+        came.items += read(source, rows(5)).items
+    table = landing.table("keyed", mode="scd1")
+    send(table, came, "t")
     landing.land()
     with database.connect() as connection:
-        for table, cases in parts.items():
-            found = made[table].rows()
-            assert wrong(found, corpus.server_texts(connection, table, cases), cases) == []
-            assert {row["id"]: row["seen"] for row in found} == {2: "yes", 3: None, 7: "yes"}
+        assert wrong(table.rows(), corpus.server_texts(connection, "t", cases), cases) == []
+    assert {row["id"]: row["seen"] for row in table.rows()} == {2: "yes", 3: None, 7: "yes"}
 
 
 def test_a_value_without_a_place_is_quarantined_with_its_reason_and_lands_where_the_flow_says_text(
