@@ -169,8 +169,8 @@ class TableSpec:
     ``on_truncate``: a truncate is told as a row, not told, or told as a row behind a ``TableGap`` so that a
     person decides first. Where flows on one table differ, the most careful one rules. ``snapshot``: the rows
     that it holds are read, and again whenever this number is higher than before (``wanted``); None: never.
-    ``exclude`` are columns that never leave the source, ``text`` those whose values travel as the source writes
-    them, whatever their type is.
+    ``exclude`` are columns that never leave the source, ``text`` those whose values travel as the source
+    writes them, whatever their type is.
     """
 
     flow: str
