@@ -64,7 +64,7 @@ def wrong(
     ]
 
 
-def test_every_type_lands_as_the_source_has_it(
+def test_i5_every_type_lands_as_the_source_has_it(
     landing: Landing, services: Services, database: Database, config: PostgresConfig
 ) -> None:
     corpus.prepare(services, database)

@@ -176,7 +176,7 @@ def test_a_schema_that_is_no_envelope_is_nobodys() -> None:
     ("avro", "default"),
     [(DATE, "infinity"), (DATE, "0044-03-15 BC"), (decimal(6, 2), "NaN"), (TIMESTAMP, "-infinity")],
 )
-def test_a_new_column_whose_default_has_no_place_is_blocked_by_name(avro: Any, default: str) -> None:  # I5
+def test_i5_a_new_column_whose_default_has_no_place_is_blocked_by_name(avro: Any, default: str) -> None:
     new = writer(2, Field("id", "int"), NAME, Field("late", avro, default=default))
     with pytest.raises(SchemaBlocked, match=f"default {default}, which has no place"):
         evolve.judge(BEFORE, new, POLICY, where="f")

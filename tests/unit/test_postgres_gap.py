@@ -5,20 +5,30 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.postgres import gap, resume
+from connectors.postgres import columns, gap, resume
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Transaction
 from connectors.postgres.facts import Prints, Server, Slot
 from connectors.postgres.gap import of_capture, of_overlap, of_publication, of_slot, of_table, of_tables
 from connectors.postgres.preflight import _publication
 from connectors.postgres.provision import provision
+from connectors.postgres.publication import joining
 from connectors.postgres.resume import Resume
-from engine.errors import ContractBroken, EcluseError, GapSuspected, SlotLost, SlotMissing, answers
+from engine.errors import (
+    ContractBroken,
+    EcluseError,
+    GapSuspected,
+    SlotLost,
+    SlotMissing,
+    SourceUnready,
+    answers,
+)
 from engine.source import STREAM, Mark, TableSpec
 
 CONFIG = PostgresConfig(
@@ -277,3 +287,41 @@ def test_a_publication_that_filters_is_told_of() -> None:
     now = Prints(2000, said, {"public.t": {**TABLE, "filter": "{OPEXPR}"}})
     levels = [f.level for f in _publication(side, CONFIG, [TableSpec("t", "public", "t")], now)]
     assert levels == ["warn", "ok"]
+
+
+class Old:
+    """A server of before column lists, with a table of two columns."""
+
+    info = SimpleNamespace(server_version=140010)
+
+    def execute(self, *_: Any) -> Old:
+        return self
+
+    def fetchone(self) -> tuple[Any, ...]:
+        return "d", ["id", "secret"], ["id"], []
+
+
+def test_leaving_a_column_out_is_refused_by_name_before_publications_have_lists() -> None:
+    side: Any = Old()
+    spec = TableSpec("f", "public", "t", exclude=("secret",))
+    (finding,) = columns.findings(side, CONFIG, spec)
+    assert (finding.level, finding.table) == ("fail", "public.t")
+    assert "columns.exclude needs PostgreSQL 15" in finding.text
+    with pytest.raises(SourceUnready, match="needs PostgreSQL 15"):
+        columns.refused(side, CONFIG, [spec])
+    columns.refused(side, CONFIG, [TableSpec("f", "public", "t", text=("secret",))])
+
+
+def test_a_table_joins_with_the_columns_that_are_kept_of_it() -> None:
+    specs = [TableSpec("f", "public", "t", exclude=("x",)), TableSpec("g", "public", "u")]
+    said = joining(CONFIG, specs, {"public.t": ("id", 'a"b')}, create=False)
+    assert 'LOCK TABLE "public"."t", "public"."u" IN SHARE ROW EXCLUSIVE MODE' in said
+    assert said[3].endswith('ADD TABLE "public"."t" ("id", "a""b"), "public"."u"')
+
+
+def test_a_column_beside_a_list_is_told_once_and_not_of_an_older_mark() -> None:
+    missing = {**TABLE, "missing": "town"}
+    assert "without town" in gap.of_table(TABLE, missing)
+    assert gap.of_table(missing, missing) == ""
+    older = {name: value for name, value in TABLE.items() if name != "missing"}
+    assert gap.of_table(older, missing) == ""
