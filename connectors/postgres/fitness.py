@@ -36,7 +36,8 @@ select c.oid::int8, c.relkind::text, c.relpersistence::text, c.relreplident::tex
        coalesce((
          select bool_and(pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'))
          from pg_catalog.pg_attribute a
-         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> all(%s)),
+         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+           and a.attname <> all(%s)),
          pg_catalog.has_table_privilege(c.oid, 'SELECT'))
          and pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
