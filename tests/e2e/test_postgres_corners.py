@@ -11,7 +11,7 @@ import pytest
 from connectors.postgres.config import PostgresConfig
 from engine.source import Reading, TableSpec
 from tests.support.postgres_source import Came, opened, read, rows, specs
-from tests.support.services import Database
+from tests.support.services import Database, Services
 
 pytestmark = pytest.mark.stack
 
@@ -136,6 +136,21 @@ def test_a_value_of_every_kind_that_is_stored_apart_stays_unchanged_when_it_is(
     assert updated == ("1", "…", "…", "…", "…", "…", "1")
     assert old == ("1", None, None, None, None, None, None)
     assert moved == ("2", *first[1:6], "1"), "a key change reads again what it left alone"
+
+
+def test_what_a_key_change_left_alone_is_found_by_the_operator_of_the_keys_own_type(
+    services: Services, config: PostgresConfig, database: Database
+) -> None:
+    with services.admin(database.name) as connection:
+        connection.execute("create extension ltree schema public")
+    database.run(
+        "create table t (id ltree primary key, big text)",
+        "alter table t alter column big set storage external",
+    )
+    with opened(config, specs("t")) as source:
+        database.run("insert into t values ('a.b', repeat('x', 5000))", "update t set id = 'a.c'")
+        came = read(source, rows(2))
+    assert came.rows()[1] == ("k", ("a.b", None), ("a.c", "x" * 5000))
 
 
 def test_a_type_that_grows_while_it_streams_is_told_as_it_is(
