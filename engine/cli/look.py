@@ -1,4 +1,4 @@
-"""Verbs that read: status, lag, quarantine ls and show.
+"""Verbs that read: status, lag.
 
 Rule: they read Kafka, the lake and the sources themselves and ask no worker; a part that does not answer is
 told on stderr and leaves its numbers unknown. No JVM.
@@ -17,12 +17,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from engine.cli import compose, places, screen, show
+from engine.cli import compose, screen, show
 from engine.cli.compose import Call
 from engine.errors import GapAhead, Missing
 from engine.plan import ProjectPlan
 from engine.template import mistakes
-from engine.watch import observe, quarantine
+from engine.watch import observe
 from engine.watch.lag import Health
 from engine.watch.observe import FlowLook, Look
 
@@ -32,17 +32,12 @@ Flow = Annotated[str | None, typer.Argument(metavar="[FLOW]", help="One flow; de
 SECOND_LOOK_S: Final = 1.0  # a trend needs two looks
 REFRESH_S: Final = 2.0
 LINES_S: Final = 5.0
-_WHEN: Final = "%d %b %H:%M:%S"
 
 
 def add(app: typer.Typer) -> None:
     """Put these verbs into the application."""
     app.command("status", rich_help_panel=PANEL)(status)
     app.command("lag", rich_help_panel=PANEL)(lag)
-    rejected = typer.Typer(no_args_is_help=True, help="The records that could not land.")
-    rejected.command("ls")(quarantine_ls)
-    rejected.command("show")(quarantine_show)
-    app.add_typer(rejected, name="quarantine", rich_help_panel=PANEL)
 
 
 def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> None:
@@ -88,62 +83,10 @@ def lag(
     _tell(context.obj, look, flows)
 
 
-def quarantine_ls(context: typer.Context, flow: Flow = None, as_json: Json = False) -> None:
-    """What waits in quarantine, by flow and reason."""
-    call: Call = context.obj
-    plan = compose.build(call)
-    _chosen(call, plan, flow)
-    groups = quarantine.groups(places.lake_root(call, plan), flow)
-    if as_json:
-        show.data([
-            {"flow": g.flow, "stage": g.stage, "reason": g.reason, "records": g.records,
-             "first": g.first.isoformat(), "last": g.last.isoformat()}
-            for g in groups
-        ])  # fmt: skip
-        return
-    rows = [
-        (g.flow, g.stage, g.reason, screen.count(g.records), f"{g.first:{_WHEN}}", f"{g.last:{_WHEN}}")
-        for g in groups
-    ]
-    show.table(("flow", "stage", "reason", "records", "first", "last"), rows)
-    if groups:
-        show.note(f"next: ecluse{_project(call)} quarantine show {groups[0].flow}")
-    else:
-        show.note("nothing is in quarantine")
-
-
-def quarantine_show(
-    context: typer.Context,
-    flow: Annotated[str, typer.Argument(metavar="FLOW")],
-    reason: Annotated[str | None, typer.Option("--reason", help="Only this reason.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 10,
-    as_json: Json = False,
-) -> None:
-    """The newest quarantined records of a flow: where, why, and what they hold."""
-    call: Call = context.obj
-    plan = compose.build(call)
-    _chosen(call, plan, flow)
-    found = quarantine.rejected(places.lake_root(call, plan), flow, reason=reason, limit=limit)
-    if as_json:
-        show.data([record.as_dict() for record in found])
-        return
-    for record in found:
-        show.line(
-            f"{record.topic}/{record.partition} offset {record.offset}: {record.stage}: {record.reason}"
-        )
-        if record.key_json:
-            show.line(f"  key   {record.key_json}  ({record.op})")
-        for column, text in record.unfit.items():
-            show.line(f"  unfit {column} = {text}")
-        show.line(f"  value {quarantine.readable(record.value)}")
-        show.line(f"  since {record.quarantined_at:%d %b %Y %H:%M:%S}")
-    show.note(mistakes.count(len(found), "record") if found else f"nothing of {flow} is in quarantine")
-
-
 def _look(call: Call, flow: str | None) -> tuple[Look, list[FlowLook]]:
     """One look; a second one where the first cannot tell better from worse."""
     plan = compose.build(call)
-    _chosen(call, plan, flow)
+    chosen(call, plan, flow)
     take = looker(call, plan)
     look = take(None)
     behind = [f for f in look.flows if f.health is Health.UNKNOWN and f.lag.behind_s is not None]
@@ -163,7 +106,7 @@ def looker(call: Call, plan: ProjectPlan) -> Callable[[Look | None], Look]:
 
 def _watch(call: Call, flow: str | None, *, as_json: bool) -> None:
     plan = compose.build(call)
-    _chosen(call, plan, flow)
+    chosen(call, plan, flow)
     take = looker(call, plan)
     console = Console()
     with contextlib.suppress(KeyboardInterrupt):
@@ -204,7 +147,8 @@ def _only(look: Look, flow: str | None) -> Look:
     return Look(look.at_us, tuple(f for f in look.flows if flow in (None, f.flow)), look.silent)
 
 
-def _chosen(call: Call, plan: ProjectPlan, flow: str | None) -> None:
+def chosen(call: Call, plan: ProjectPlan, flow: str | None) -> None:
+    """Raise Missing where a flow is named that the project does not have."""
     known = [planned.name for planned in plan.flows]
     if flow is not None and flow not in known:
         raise Missing(
@@ -217,9 +161,9 @@ def _tell(call: Call, look: Look, flows: list[FlowLook]) -> None:
         show.note(text)
     quarantined = [f.flow for f in flows if f.quarantined]
     if quarantined:
-        show.note(f"next: ecluse{_project(call)} quarantine show {quarantined[0]}")
+        show.note(f"next: ecluse{project_option(call)} quarantine show {quarantined[0]}")
 
 
-def _project(call: Call) -> str:
+def project_option(call: Call) -> str:
     """The option that a next command needs from where we are."""
     return "" if str(call.folder) == "." else f" -p {call.folder}"

