@@ -135,6 +135,15 @@ def table_folder(table: str) -> PurePath:
     return PurePath(*table.split(".", 1))
 
 
+def pause_file(flow: str) -> PurePath:
+    """Where the wish lies that a flow rests, in the lake.
+
+    >>> pause_file("shop.parcel").as_posix()
+    '_ecluse/pauses/shop.parcel.json'
+    """
+    return PurePath(OWN_FOLDER, "pauses", f"{flow}.json")
+
+
 def consumer_group(group: str, lane: str, options: str) -> str:
     """The executors' group id of a lane; one id per set of options, else Spark's cache refuses the job.
 

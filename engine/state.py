@@ -1,11 +1,13 @@
 """The life of a flow: states, events, and one table of moves.
 
 Rule: everything that affects a flow's state stands in ``MOVES``; whoever stores a state has got it from
-``move``. Health (OK, CATCHING_UP, ...) is derived by ``watch`` and never stored.
+``move``. A pause is no such state: it is a person's wish that lies over one and leaves it as it is. Health
+(OK, CATCHING_UP, ...) is derived by ``watch`` and never stored.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +21,7 @@ class State(StrEnum):
     STREAMING = "streaming"  # batches land
     PARKED = "parked"  # waits and is tried again: reason and first unapplied offset are known
     STOPPED = "stopped"  # a person must act: code, first position at stake, the command that resolves it
+    PAUSED = "paused"  # a person asked: nothing lands until a person resumes it; shown, never stored
 
 
 class Event(StrEnum):
@@ -53,6 +56,16 @@ MOVES: Final[dict[State, dict[Event, State]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A person's wish that a flow rests: whose, since when and why; empty where nobody wrote it down."""
+
+    flow: str
+    by: str = ""
+    at: str = ""
+    why: str = ""
+
+
 class IllegalMove(EcluseError, code="state.illegal-move", act=Act.BUG):
     """An event came in a state that has no move for it."""
 
@@ -67,3 +80,12 @@ def move(state: State, event: Event) -> State:
         return MOVES[state][event]
     except KeyError:
         raise IllegalMove(f"{event.value} while {state.value}") from None
+
+
+def shown(state: State, *, paused: bool) -> State:
+    """What a flow is to people.
+
+    >>> shown(State.STOPPED, paused=True).value, shown(State.STOPPED, paused=False).value
+    ('paused', 'stopped')
+    """
+    return State.PAUSED if paused else state

@@ -89,6 +89,9 @@ def run_landing(
     stuck = [s for s in states.values() if s.state is State.STOPPED or s.state is State.PARKED]
     for state in stuck:
         show.note(f"{state.flow} {state.state.value} {state.code}: {state.what}\n  next {state.hint}")
+    for state in states.values():
+        if state.state is State.PAUSED:
+            show.note(f"{state.flow} is paused\n  next ecluse resume {state.flow}")
     if available_now and stuck:
         names = ", ".join(state.flow for state in stuck)
         raise Unmet(f"{len(stuck)} flows have not reached the ends: {names}", hint="ecluse status")

@@ -55,6 +55,8 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
     for text in (*screen.readings(captures), *screen.stops(captures)):
         show.line(text)
     for one in flows:
+        for text in screen.resting(one):
+            show.line(text)
         if one.written and one.written.code:
             for text in screen.trouble(one.flow, one.written):
                 show.line(text)

@@ -87,9 +87,9 @@ def kafka_lag(flow: FlowLook) -> str:
 
 def health(flow: FlowLook) -> Text:
     """The health in its colour; a flow that waits for somebody shows its state instead."""
-    waits = flow.state in (State.PARKED, State.STOPPED)
+    waits = flow.state in (State.PARKED, State.STOPPED, State.PAUSED)
     shown = flow.state.value if waits else flow.health.value.lower().replace("_", " ")
-    return Text(shown, style=_COLOURS[flow.health])
+    return Text(shown, style="cyan" if flow.state is State.PAUSED else _COLOURS[flow.health])
 
 
 def live(look: Look, *, changes: Mapping[str, int] | None = None, title: str = "") -> Table:
@@ -162,11 +162,16 @@ def status_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:
     """The rows of ``ecluse status``."""
     return [
         (
-            flow.flow, flow.table, flow.state.value, flow.health.value, count(flow.in_kafka),
+            flow.flow, flow.table, flow.state.value, _judged(flow), count(flow.in_kafka),
             count(flow.in_delta), count(flow.quarantined), seconds(flow.lag.behind_s),
         )
         for flow in flows
     ]  # fmt: skip
+
+
+def _judged(flow: FlowLook) -> str:
+    """The health; one that rests has none to speak of."""
+    return flow.state.value if flow.state is State.PAUSED else flow.health.value
 
 
 def capture_rows(captures: Sequence[CaptureLook]) -> list[tuple[str, ...]]:
@@ -216,11 +221,25 @@ def trouble(flow: str, written: Written) -> Iterator[str]:
     yield from (f"  next {line}" for line in written.hint.splitlines())
 
 
+def resting(flow: FlowLook) -> Iterator[str]:
+    """Who let a flow rest, what waits meanwhile, and how long the topic will keep it."""
+    wish = flow.pause
+    if wish is None:
+        return
+    said = f": {wish.why}" if wish.why else ""
+    yield f"{flow.flow}: paused by {wish.by or 'somebody'}, {wish.at or 'nobody knows when'}{said}"
+    used = flow.retention_used
+    kept = "" if not used else f", the oldest has used up {used:.1%} of the topic's retention"
+    waits = flow.lag.kafka_records
+    yield f"  waits {'nobody knows how many' if waits is None else count(waits)} records{kept}"
+    yield f"  next ecluse resume {flow.flow}"
+
+
 def lag_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:
     """The rows of ``ecluse lag``."""
     return [
         (
-            flow.flow, flow.health.value, seconds(flow.lag.source_s), size(flow.lag.source_bytes),
+            flow.flow, _judged(flow), seconds(flow.lag.source_s), size(flow.lag.source_bytes),
             count(flow.lag.kafka_records), seconds(flow.lag.kafka_s), seconds(flow.end_to_end_p50_s),
             seconds(flow.end_to_end_p95_s),
             UNKNOWN if flow.retention_used is None else f"{flow.retention_used:.1%}",

@@ -108,7 +108,7 @@ def drive(
             driver.stream()
     finally:
         driver.seats.close()
-    return {seat.flow.name: seat.state for seat in driver.seats.seats}
+    return {seat.flow.name: seat.shown for seat in driver.seats.seats}
 
 
 @dataclass
@@ -173,7 +173,8 @@ class _Driver:
         self._doubt()
         while not self.stop.is_set():
             self.seats.dispatch(ends, defer=False)
-            waiting = [s for s in self.seats.seats if s.busy or (s.waiting(ends) and not self._given_up(s))]
+            seats = self.seats.seats
+            waiting = [s for s in seats if s.busy or (s.waiting(ends) and not self._given_up(s))]
             if not waiting:
                 break
             self._alive()
@@ -182,7 +183,7 @@ class _Driver:
         self.seats.stop_at_gaps(ends, self._gaps)
 
     def _given_up(self, seat: Any) -> bool:
-        return seat.state.state is State.STOPPED or seat.failures >= _TRIES_NOW
+        return seat.paused or seat.state.state is State.STOPPED or seat.failures >= _TRIES_NOW
 
     # --- live
 

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 
 from engine import ledger
 from engine.errors import Act, Bug, EcluseError, GapAhead
-from engine.lake import book, halt, land, maintain, ranges, session
+from engine.lake import book, halt, land, maintain, pause, ranges, session
 from engine.lake.answer import Answer
 from engine.lake.book import FlowState
 from engine.lake.desk import Desk, Gap, Standing
@@ -30,7 +30,7 @@ from engine.lake.ranges import Offsets
 from engine.ledger import Entry
 from engine.metrics import LandingMeters
 from engine.plan import FlowPlan, LanePlan
-from engine.state import Event, State, move
+from engine.state import Event, State, move, shown
 from engine.supervise import Clock, Parked, Policy, attempt
 
 Ends = Mapping[str, Offsets]
@@ -55,11 +55,17 @@ class Seat:
     reached: Offsets | None = None  # the last offsets that it was known to stand at
     at_gap: bool = False  # stopped with nothing left to land: what comes before the gap may still come
     untold: bool = False  # the lake did not take its state: nobody but us knows it
+    paused: bool = False  # a person let it rest
 
     @property
     def busy(self) -> bool:
         """Whether a thread works on it."""
         return self.work is not None and not self.work.done()
+
+    @property
+    def shown(self) -> FlowState:
+        """Its state as people see it."""
+        return replace(self.state, state=shown(self.state.state, paused=self.paused))
 
     def waiting(self, ends: Ends) -> int:
         """How many offsets it has not applied; 1 when where it stands has to be asked first."""
@@ -95,6 +101,7 @@ class Lane:
             book.store_plan(self.root, flow)  # before its first use: recovery reads it by its hash
             self.seats.append(Seat(flow, self._begin(book.load_state(self.root, flow.name))))
             self._show_state(self.seats[-1])
+        self._rest(pause.resting(self.root))
 
     def _begin(self, state: FlowState) -> FlowState:
         """A restart looks at a stopped flow anew: what stopped it is found again, before anything lands."""
@@ -109,6 +116,7 @@ class Lane:
         now_s = self.clock.monotonic()
         handed = 0
         with self._lock:
+            self._look_for_pauses()
             for seat in self.seats:
                 if seat.untold and not seat.busy:
                     self._write(seat)
@@ -123,7 +131,7 @@ class Lane:
         return handed
 
     def _due(self, seat: Seat, ends: Ends, now_s: float, *, defer: bool) -> bool:
-        if seat.busy or now_s < seat.retry_s:
+        if seat.busy or seat.paused or now_s < seat.retry_s:
             return False
         waiting = seat.waiting(ends)
         if self._stopped(seat, waiting, now_s) or not waiting:
@@ -131,6 +139,20 @@ class Lane:
         fresh = now_s - seat.started_s < seat.flow.freshness_s
         early = fresh and waiting < seat.flow.rows_per_commit
         return not (defer and early and not seat.doubted)
+
+    def _look_for_pauses(self) -> None:
+        """Who rests now, because a person asked; where that cannot be read, all is as it was."""
+        try:
+            self._rest(pause.resting(self.root))
+        except EcluseError as error:
+            self.log.warning("not-read", code=error.code, what=error.what)
+
+    def _rest(self, resting: Collection[str]) -> None:
+        for seat in self.seats:
+            if seat.paused != (seat.flow.name in resting):
+                seat.paused = not seat.paused
+                self.log.info("paused" if seat.paused else "resumed", flow=seat.flow.name)
+                self._show_state(seat)
 
     def _stopped(self, seat: Seat, waiting: int, now_s: float) -> bool:
         if seat.state.state is not State.STOPPED:
@@ -181,7 +203,12 @@ class Lane:
         with self._lock:
             for seat in self.seats:
                 gap = gaps.get(seat.flow.name)
-                still = not seat.busy and seat.state.state is not State.STOPPED and not seat.waiting(ends)
+                still = (
+                    not seat.busy
+                    and not seat.paused
+                    and seat.state.state is not State.STOPPED
+                    and not seat.waiting(ends)
+                )
                 if gap is None or not still:
                     continue
                 seat.at_gap = True
@@ -281,7 +308,7 @@ class Lane:
         )
 
     def _show_state(self, seat: Seat) -> None:
-        self.meters.state(seat.flow.name, seat.state.state.value, [state.value for state in State])
+        self.meters.state(seat.flow.name, seat.shown.state.value, [state.value for state in State])
 
     def _landed(self, seat: Seat, accepted: tuple[Answer, ...] = ()) -> None:
         seat.failures = 0

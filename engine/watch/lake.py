@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import LakeUnreachable
 from engine.ledger import TERMS
-from engine.names import OWN_FOLDER, table_folder
+from engine.names import OWN_FOLDER, pause_file, table_folder
 from engine.plan import FlowPlan
-from engine.state import State
+from engine.state import Pause, State
 from engine.watch.lag import LandingReading
 
 if TYPE_CHECKING:
@@ -70,6 +70,24 @@ def states(root: str, flows: Iterable[FlowPlan]) -> dict[str, Written]:
                 **known,
             )
     return found
+
+
+def pauses(root: str) -> dict[str, Pause]:
+    """Whom a person let rest, by flow; a wish whose words cannot be read is one all the same."""
+    folder = Path(root, pause_file("any").parent)
+    try:
+        wishes = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        texts = {path.stem: path.read_text(encoding="utf-8", errors="replace") for path in wishes}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise LakeUnreachable(str(error), where=str(folder)) from error
+    return {flow: Pause(flow, **_words(text)) for flow, text in texts.items()}
+
+
+def _words(text: str) -> dict[str, str]:
+    said = _said(text)
+    return {name: str(said.get(name) or "") for name in ("by", "at", "why")}
 
 
 def ledger(root: str) -> dict[str, LedgerReading]:

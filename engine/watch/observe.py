@@ -14,7 +14,7 @@ from engine.errors import EcluseError
 from engine.marks import Stop, TableReading
 from engine.plan import FlowPlan, ProjectPlan
 from engine.source import Measure
-from engine.state import State
+from engine.state import Pause, State, shown
 from engine.watch import captures, lag, lake, log
 from engine.watch.captures import CaptureLook
 from engine.watch.lag import Health, Lag, LandingReading, Promise, SourceReading, TopicReading
@@ -87,6 +87,7 @@ class FlowLook:
     retention_used: float | None
     written: Written | None = None
     gap: OpenGap | None = None
+    pause: Pause | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The look as ``--json`` prints it; unknown is null."""
@@ -116,6 +117,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
     sources = _sources(plan, doors, marks, silent)
     landings = _ask("lake", silent, lambda: lake.landings(doors.lake, plan.flows))
     written = _ask("lake", silent, lambda: lake.states(doors.lake, plan.flows)) or {}
+    pauses = _ask("lake", silent, lambda: lake.pauses(doors.lake)) or {}
     landed = None
     if landings is not None:
         landed = {flow.name: landings.get(flow.name, _NOTHING) for flow in plan.flows}
@@ -130,6 +132,7 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
             landing=landed[flow.name] if landed else None,
             written=written.get(flow.name),
             gap=gaps.get(flow.name),
+            pause=pauses.get(flow.name),
             before=earlier.get(flow.name),
             heartbeat_s=beats.get(flow.connection, 0.0),
             now_us=now_us,
@@ -228,6 +231,7 @@ def _flow(
     landing: LandingReading | None,
     written: Written | None,
     gap: OpenGap | None,
+    pause: Pause | None,
     before: FlowLook | None,
     heartbeat_s: float,
     now_us: int,
@@ -235,17 +239,19 @@ def _flow(
     now = lag.measure(source, topic, landing, now_us)
     landed_at_us = landing.landed_at_us if landing else None
     state = written.state if written else State.STREAMING if landed_at_us else State.NEW
+    seen = shown(state, paused=pause is not None)
     ages = [(at - committed) / 1e6 for committed, at in landing.commits_us] if landing else []
     return FlowLook(
         flow=flow.name,
         table=flow.sink.table,
         topic=flow.topic.name,
         capture=flow.connection,
-        state=state,
+        state=seen,
         health=lag.health(
             now,
             before.lag if before else None,
-            state=State.STOPPED if gap else state,  # whatever lands until then: a person must act
+            # whatever lands until then: a person must act, and one has
+            state=State.STOPPED if gap and not pause else seen,
             promise=Promise(flow.freshness_s, heartbeat_s),
             idle_s=(now_us - landed_at_us) / 1e6 if landed_at_us else None,
         ),
@@ -260,6 +266,7 @@ def _flow(
         retention_used=_retention_used(now, flow.topic.retention_ms),
         written=written,
         gap=gap,
+        pause=pause,
     )
 
 

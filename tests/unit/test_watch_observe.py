@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.errors import SourceUnreachable, TopicUnreachable
 from engine.marks import Stop, TableReading
 from engine.plan import ProjectPlan
 from engine.source import Measure
+from engine.state import State
 from engine.watch import observe
 from engine.watch.lag import Health
 from engine.watch.observe import Bounds, Doors, MarkReading, OpenGap
@@ -152,6 +154,41 @@ def test_a_capture_whose_stops_cannot_be_read_is_unknown_unless_its_source_is_re
         found = observe.look(plan, given, now_us=NOW)
         assert [c.state for c in found.captures] == [state]
         assert list(found.silent) == ["stops"]
+
+
+def test_a_flow_that_a_person_let_rest_is_shown_with_what_waits_and_alarms_nobody(
+    plan: ProjectPlan, tmp_path: Path
+) -> None:
+    flow = plan.flows[0]
+    (tmp_path / "_ecluse" / "pauses").mkdir(parents=True)
+    wish = {"by": "ana", "at": "t1", "why": "the table is repaired"}
+    (tmp_path / "_ecluse" / "pauses" / f"{flow.name}.json").write_text(json.dumps(wish))
+    gap = OpenGap("source.gap-suspected", "the table left the publication", "1.150", "ecluse resolve")
+    given = doors(
+        tmp_path,
+        gaps=lambda: {flow.name: gap},
+        bounds=lambda names: {name: {0: (0, 1200)} for name in names},
+    )
+    resting, *others = observe.look(plan, given, now_us=NOW).flows
+    assert (resting.state, resting.health) == (State.PAUSED, Health.OK)
+    assert {flow.health for flow in others} == {Health.UNKNOWN}  # as much waits, and nobody asked for that
+    assert resting.as_dict()["pause"] == {"flow": flow.name, **wish}
+    assert list(screen.resting(resting)) == [
+        f"{flow.name}: paused by ana, t1: the table is repaired",
+        "  waits 1 200 records",
+        f"  next ecluse resume {flow.name}",
+    ]
+    assert [text for flow in others for text in screen.resting(flow)] == []
+
+
+@pytest.mark.parametrize("words", ["", "{", "[1]", '{"by": 7, "why": null}'])
+def test_a_pause_whose_words_nobody_can_read_is_a_pause(
+    plan: ProjectPlan, tmp_path: Path, words: str
+) -> None:
+    (tmp_path / "_ecluse" / "pauses").mkdir(parents=True)
+    (tmp_path / "_ecluse" / "pauses" / f"{plan.flows[0].name}.json").write_text(words)
+    found = observe.look(plan, doors(tmp_path), now_us=NOW)
+    assert [flow.state for flow in found.flows] == [State.PAUSED, State.NEW, State.NEW, State.NEW]
 
 
 def test_gaps_that_cannot_be_read_are_not_taken_for_none(plan: ProjectPlan, tmp_path: Path) -> None:
