@@ -25,6 +25,12 @@ from engine.topic import Ended, Topic, Waiting, silent
 MARK_BYTES_MAX: Final = 4 << 20
 """What the topic takes; whoever sends marks gives its producer as much."""
 
+
+def marks_plan(project: str, replication: int) -> TopicPlan:
+    """How the topic of marks is made; it is compacted."""
+    return TopicPlan(marks_topic(project), 1, replication, -1, "backward", MARK_BYTES_MAX)
+
+
 _EPOCHS_KEPT: Final = 2  # the writer's own, and the one that it started from
 
 
@@ -123,7 +129,7 @@ class Marks:
 
     def prepare(self, replication: int) -> None:
         """Create the topic where it does not exist."""
-        plan = TopicPlan(self.name, 1, replication, -1, "backward", MARK_BYTES_MAX)
+        plan = marks_plan(self.project, replication)
         for trouble in self.topic.prepare([plan], compacted=True).values():
             raise trouble
 

@@ -4,7 +4,7 @@ Rule: inside one subject every schema can read what the one before it wrote (BAC
 because a registry's own default may be none. A schema that a subject refuses opens the next epoch under the
 next subject, so that a schema never holds the source; the landing decides what to do about it. What was
 answered once is remembered: ids never change their meaning. That nobody has an id sends rows aside, so it is
-believed only in the registry's own words, said twice: a 404 may be anybody's. This client speaks the three
+believed only in the registry's own words, said twice: a 404 may be anybody's. This client speaks the few
 calls of the Confluent-compatible API that are needed, each bounded in time; who waits longer does so above.
 """
 
@@ -99,12 +99,22 @@ class HttpRegistry:
             self.pause(_FOLLOWS_S)
             self._nobodys.update(id_ for id_ in new if not self._found(id_))
 
+    def subjects(self, names: Collection[str]) -> dict[str, str]:
+        """Those of the subjects that are there, each with a compatibility of its own, or none; only reads."""
+        there = _answered(*self._call("GET", "/subjects"), self.where)
+        found = {}
+        for name in sorted({*names}.intersection(there)):
+            status, answer = self._call("GET", f"/config/{quote(name, safe='')}")
+            own = {} if status == _NOT_FOUND else _answered(status, answer, self.where)
+            found[name] = str(own.get("compatibilityLevel", ""))
+        return found
+
     def _found(self, schema_id: int) -> bool:
         if schema_id not in self._texts:
             status, answer = self._call("GET", f"/schemas/ids/{schema_id}")
             if status == _NOT_FOUND and answer.code == _NO_SUCH_SCHEMA:
                 return False
-            self._texts[schema_id] = str(_answered(status, answer, self._where)["schema"])
+            self._texts[schema_id] = str(_answered(status, answer, self.where)["schema"])
         return True
 
     def _registered(self, topic: str, part: Part, text: str) -> Registered:
@@ -115,21 +125,22 @@ class HttpRegistry:
                 "POST", f"/subjects/{quote(name, safe='')}/versions", {"schema": text}
             )
             if status != _CONFLICT:
-                return Registered(epoch, int(_answered(status, answer, self._where)["id"]))
+                return Registered(epoch, int(_answered(status, answer, self.where)["id"]))
         raise RegistryRefused(
             f"{_EPOCHS_MAX} schema epochs of {topic} refuse the schema",
-            where=self._where,
+            where=self.where,
             hint="the schema of this table changes with every row: look at what alters it",
         )
 
     def _prepare(self, name: str) -> None:
         if name not in self._prepared:
             path = f"/config/{quote(name, safe='')}"
-            _answered(*self._call("PUT", path, {"compatibility": COMPATIBILITY}), self._where)
+            _answered(*self._call("PUT", path, {"compatibility": COMPATIBILITY}), self.where)
             self._prepared.add(name)
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
+        """The address as errors name it: no secret in it."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
@@ -152,7 +163,7 @@ class HttpRegistry:
                 type(error).__name__ if isinstance(error, HTTPException) else getattr(error, "reason", error)
             )
             raise RegistryUnreachable(
-                f"the schema registry does not answer: {reason}", where=self._where, hint=_CHECK_ADDRESS
+                f"the schema registry does not answer: {reason}", where=self.where, hint=_CHECK_ADDRESS
             ) from error
 
 

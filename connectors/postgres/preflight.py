@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final
 
-from connectors.postgres import columns, facts, fitness, gap, session
+from connectors.postgres import budget, columns, facts, fitness, gap, session
 from connectors.postgres.columns import identifier
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.facts import Prints, Slot
@@ -35,6 +35,7 @@ def preflight(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[F
             slot, now = facts.slot(side, config.slot), facts.prints(side, config, tables)
             found += _limits(side, slot, reads=any(spec.snapshot is not None for spec in tables))
             found += _slot(config, slot)
+            found += budget.findings(side, config.slot)
             found += _publication(side, config, tables, now)
             for spec in sorted(set(tables), key=lambda s: (s.schema, s.table)):
                 new = slot is None or f"{spec.schema}.{spec.table}" not in now.tables

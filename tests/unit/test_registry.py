@@ -232,3 +232,16 @@ def test_an_answer_that_breaks_off_is_waited_out_and_repeats_no_address() -> Non
     with pytest.raises(RegistryUnreachable) as caught:
         HttpRegistry("http://ecluse:hush:hush@127.0.0.1:1").schema(1)
     assert "hush" not in str(caught.value.as_dict())
+
+
+def test_the_subjects_that_are_there_are_told_with_their_own_compatibility(server: str) -> None:
+    Server.answers |= {
+        ("GET", "/subjects"): (200, ["a-value", "b-value", "another"]),
+        ("GET", "/config/a-value"): (200, {"compatibilityLevel": "NONE"}),
+        ("GET", "/config/b-value"): (404, {"error_code": 40408, "message": "none of its own"}),
+    }
+    assert HttpRegistry(server).subjects(["b-value", "a-value", "c-value"]) == {
+        "a-value": "NONE",
+        "b-value": "",
+    }
+    assert {method for method, _, _ in Server.calls} == {"GET"}

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from engine.errors import TopicRefused
 from engine.plan import TopicPlan
 from engine.topic.admin import Admin
+from engine.topic.beside import TopicLook
 
 
 def done(value: Any) -> Future[Any]:
@@ -85,3 +86,71 @@ def test_i9_a_topic_that_we_may_not_see_keeps_back_no_answer_about_others_and_is
     for ask in (admin.topic_ids, admin.offsets):
         with pytest.raises(TopicRefused):
             ask(["closed", "closed"])
+
+
+# --- compared with the plan, and left as they are
+
+
+@dataclass
+class Careful(Cluster):
+    """A cluster that says what we may do, and keeps settings; ``refused`` may not be made."""
+
+    refused: frozenset[str] = frozenset()
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    allowed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def describe_topics(self, names: Any, **asked: Any) -> Mapping[str, Future[Any]]:
+        assert asked["include_authorized_operations"]
+        found = {**super().describe_topics(names)}
+        for name in self.topics.keys() & found.keys():
+            may = self.allowed.get(name, ("READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"))
+            told = found[name].result()
+            told.authorized_operations = [SimpleNamespace(name=operation) for operation in may]
+            told.partitions = [SimpleNamespace(id=p.id, leader=self.leaders[0]) for p in told.partitions]
+        return found
+
+    def create_topics(self, topics: Iterable[Any], **asked: Any) -> Mapping[str, Future[Any]]:
+        assert asked["validate_only"]
+        denied = KafkaError.TOPIC_AUTHORIZATION_FAILED
+        return {t.topic: done(denied if t.topic in self.refused else None) for t in topics}
+
+    def describe_configs(self, resources: Any, **_: Any) -> Mapping[Any, Future[Any]]:
+        def entries(name: str) -> Any:
+            return {key: SimpleNamespace(value=value) for key, value in self.settings[name].items()}
+
+        return {resource: done(entries(resource.name)) for resource in resources}
+
+
+FINE = {"cleanup.policy": "delete", "retention.ms": "1000", "max.message.bytes": str(1000 + (1 << 20))}
+
+
+def compared(cluster: Careful, *names: str) -> Mapping[str, TopicLook]:
+    admin = Admin({})
+    admin._client = cluster  # noqa: SLF001 - a cluster of the test's own
+    return admin.compare([TopicPlan(name, 2, 1, 1000, "backward", 1000) for name in names])
+
+
+def test_topics_are_compared_with_their_plans_and_none_is_made() -> None:
+    short = {**FINE, "retention.ms": "10", "cleanup.policy": "compact"}
+    cluster = Careful([1], topics={"same": 2, "other": 3}, settings={"same": FINE, "other": short})
+    looks = compared(cluster, "same", "other", "new")
+    assert looks["same"] == TopicLook(2)
+    assert looks["new"] == TopicLook(None)
+    assert [trouble.code for trouble in looks["other"].troubles] == ["topic.mismatch"] * 3
+    told = "; ".join(trouble.what for trouble in looks["other"].troubles)
+    for word in ("has 3 partitions", "retention.ms=10", "cleanup.policy=compact"):
+        assert word in told
+    assert set(cluster.topics) == {"same", "other"}
+
+
+def test_a_topic_that_we_could_not_make_or_not_use_is_told() -> None:
+    cluster = Careful(
+        [None], topics={"read": 2}, settings={"read": FINE}, allowed={"read": ("READ", "DESCRIBE")},
+        refused=frozenset({"new"}),
+    )  # fmt: skip
+    looks = compared(cluster, "read", "new")
+    assert looks["read"].denied == ("WRITE", "DESCRIBE_CONFIGS")
+    assert looks["read"].leaderless == (0, 1)
+    (trouble,) = looks["new"].troubles
+    assert trouble.code == TopicRefused.code
+    assert "kafka-acls.sh" in trouble.hint
