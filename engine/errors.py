@@ -243,6 +243,10 @@ class Unusable(EcluseError, code="cli.unusable", act=Act.AUTHOR):
     """A value on the command line or in the environment cannot be used."""
 
 
+class NoAnswer(EcluseError, code="cli.no-answer", act=Act.RETRY):
+    """A part of the project has not answered in the time that a look has."""
+
+
 class Unmet(EcluseError, code="cli.unmet", act=Act.OPERATOR, exit_code=Exit.UNMET):
     """A verdict or a check did not hold."""
 

@@ -1,26 +1,25 @@
 """The verb that asks of every part whether it would run: doctor.
 
-Rule: it changes nothing. Every look is bounded in time and stands for itself: one that fails, or gives no
-answer, is a finding with its fix, and the others go on (I9). No text of a finding holds a secret (I8).
+Rule: it changes nothing. Every look stands for itself: one that fails, or gives no answer in time, is a
+finding with its fix, and the others go on (I9). No text of a finding holds a secret (I8).
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import typer
 
 from engine import plugins
 from engine.cli import compose, places, screen, show
+from engine.cli.asking import LIMIT_S, Question, ask, failure
 from engine.cli.compose import Call
 from engine.cli.look import PANEL, Json, project_option
-from engine.errors import Bug, EcluseError, StackFailed, Unmet
+from engine.errors import EcluseError, StackFailed, Unmet
 from engine.marks import marks_plan
 from engine.names import subject
 from engine.plan import CapturePlan, ProjectPlan
@@ -28,26 +27,8 @@ from engine.registry import COMPATIBILITY, HttpRegistry
 from engine.source import Finding
 
 Look = Callable[[], Iterable[Finding]]
-
-LIMIT_S: Final = 45.0  # more than the sum of what one part may wait for its answers
-_QUIET_S: Final = 2.0
-_AGAIN_S: Final = 5.0
-
-
-@dataclass
-class Part:
-    """One part of the project, with its looks by name, and what they found."""
-
-    name: str
-    looks: Mapping[str, Look]
-    found: list[Finding] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def examine(self) -> None:
-        """Look at everything, one after the other."""
-        for subject_, look in self.looks.items():
-            self.found += _seen(subject_, look)
-        self.done.set()
+Looks = Mapping[str, Look]
+"""By the name of what is looked at."""
 
 
 def add(app: typer.Typer) -> None:
@@ -72,60 +53,51 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         })  # fmt: skip
     else:
         for name, findings in found:
-            show.findings(name, findings)
+            show.listing(name, [_row(finding) for finding in findings])
         show.note(screen.tally(levels))
     if failed:
         hint = f"mend what is told above, then: ecluse{project_option(call)} doctor"
         raise Unmet(f"{failed} of {len(levels)} looks failed", where=str(call.folder), hint=hint)
 
 
-def examine(wanted: Sequence[Part], *, limit_s: float = LIMIT_S) -> list[tuple[str, list[Finding]]]:
+def _row(finding: Finding) -> show.Row:
+    fixes = finding.fix.splitlines()
+    labels = ["fix", *[""] * len(fixes)]
+    mark = "FAIL" if finding.level == "fail" else finding.level
+    return mark.ljust(4), [(finding.subject, finding.text), *zip(labels, fixes, strict=False)]
+
+
+def examine(wanted: Mapping[str, Looks], *, limit_s: float = LIMIT_S) -> list[tuple[str, list[Finding]]]:
     """Look at all parts at once; a part that gives no answer in time is told with what it has found."""
-    for part in wanted:
-        # whoever hangs in a foreign library is left behind when the command ends
-        threading.Thread(target=part.examine, name=part.name, daemon=True).start()
-    began = time.monotonic()
-    _wait(wanted, began, limit_s)
-    return [(part.name, [*part.found, *_late(part, limit_s)]) for part in wanted]
+    questions = [Question(name, partial(_look, looks)) for name, looks in wanted.items()]
+    ask(questions, limit_s=limit_s)
+    return [
+        (q.name, [*q.answers, *([] if q.error is None else [_failed("time", q.error)])]) for q in questions
+    ]
 
 
-def _wait(wanted: Sequence[Part], began: float, limit_s: float) -> None:
-    """Until all have ended, or their time has; tells who is waited for."""
-    tell_at = began + _QUIET_S
-    for part in wanted:
-        while not part.done.wait(max(0.0, min(tell_at, began + limit_s) - time.monotonic())):
-            now = time.monotonic()
-            if now >= began + limit_s:
-                return
-            waiting = ", ".join(other.name for other in wanted if not other.done.is_set())
-            show.note(f"looking at {waiting}: {now - began:.0f} s")
-            tell_at = now + _AGAIN_S
+def _look(looks: Looks) -> Iterator[Finding]:
+    """Everything that the looks of a part find; the failure of one is a finding."""
+    for name, look in looks.items():
+        found: list[Finding] = []
+        error = failure(name, partial(_extend, found, look))
+        yield from found
+        if error is not None:
+            yield _failed(name, error)
 
 
-def _late(part: Part, limit_s: float) -> Iterator[Finding]:
-    if not part.done.is_set():
-        fix = "see that it answers from here: the address, the firewall, its own logs"
-        yield Finding("fail", "time", f"no answer within {limit_s:.0f} s", fix=fix)
+def _extend(found: list[Finding], look: Look) -> None:
+    found.extend(look())  # what came before a failure stays
 
 
-def _seen(name: str, look: Look) -> list[Finding]:
-    """What a look found; its failure is a finding."""
-    found: list[Finding] = []
-    try:
-        found.extend(look())
-    except EcluseError as error:
-        found.append(Finding("fail", name, error.what, fix=error.hint, code=error.code))
-    except Exception as error:  # noqa: BLE001 - a fault in one look must not hide the others (I9)
-        text = f"unexpected {type(error).__name__}: a fault of ours"  # its text could hold a secret (I8)
-        fix = "send us this line, and what ecluse --version says"
-        found.append(Finding("fail", name, text, fix=fix, code=Bug.code))
-    return found
+def _failed(subject_: str, error: EcluseError) -> Finding:
+    return Finding("fail", subject_, error.what, fix=error.hint, code=error.code)
 
 
 # --- the parts -------------------------------------------------------------------------------------------
 
 
-def parts(call: Call, plan: ProjectPlan) -> list[Part]:
+def parts(call: Call, plan: ProjectPlan) -> dict[str, Looks]:
     """Everything that a project touches."""
     from engine.embedded import fitness as machine
     from engine.embedded.stack import cache_folder
@@ -133,23 +105,23 @@ def parts(call: Call, plan: ProjectPlan) -> list[Part]:
 
     root, scratch = Path(places.lake_root(call, plan)), places.state_folder(call) / "spark"
     cache = cache_folder(call.environment)
-    return [
-        *(_source(call, capture) for capture in plan.captures if capture.tables),
-        Part("kafka", {"brokers": partial(_kafka, call, plan)}),
-        Part("registry", {"registry": partial(_registry, call, plan)}),
-        Part("lake", lake.looks(root, plan.flows, scratch)),
-        Part("this machine", {"landing": partial(machine.look, cache, call.environment)}),
-    ]
+    sources = {
+        f"source {c.name}": {"connection": partial(_source, call, c)} for c in plan.captures if c.tables
+    }
+    return {
+        **sources,
+        "kafka": {"brokers": partial(_kafka, call, plan)},
+        "registry": {"registry": partial(_registry, call, plan)},
+        "lake": lake.looks(root, plan.flows, scratch),
+        "this machine": {"landing": partial(machine.look, cache, call.environment)},
+    }
 
 
-def _source(call: Call, capture: CapturePlan) -> Part:
-    def preflight() -> Iterable[Finding]:
-        if capture.config.get("host") == places.EMBEDDED and not places.runs(call, "postgres"):
-            return [_at_rest("connection", "sample database")]
-        config = places.configure(call, capture)
-        return plugins.load()[capture.connector].preflight(config, capture.tables)
-
-    return Part(f"source {capture.name}", {"connection": preflight})
+def _source(call: Call, capture: CapturePlan) -> Iterable[Finding]:
+    if capture.config.get("host") == places.EMBEDDED and not places.runs(call, "postgres"):
+        return [_at_rest("connection", "sample database")]
+    config = places.configure(call, capture)
+    return plugins.load()[capture.connector].preflight(config, capture.tables)
 
 
 def _at_rest(subject_: str, what: str) -> Finding:

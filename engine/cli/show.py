@@ -16,12 +16,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from engine.source import Finding
-
 _NAME: Final = "ecluse"
-_MARKS: Final = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
-_STYLES: Final = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
+_STYLES: Final = {
+    "ok": "green", "warn": "yellow", "FAIL": "bold red",
+    "+": "green", "~": "yellow", "-": "red", "?": "magenta",
+}  # fmt: skip
 _UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs"})
+
+Row = tuple[str, Sequence[tuple[str, str]]]
+"""Of a listing: a mark, and lines of a label and a text: the row's own, and those that belong to it."""
 
 
 def clean(text: str) -> str:
@@ -80,26 +83,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
-def findings(part: str, found: Iterable[Finding]) -> None:
-    """What was found at one part: a line each, and the fix below it."""
-    rows = [(_MARKS[f.level], f.subject, clean_lines(f.text, f.fix)) for f in found]
+def listing(title: str, rows: Sequence[Row]) -> None:
+    """Under a title, a line for each row, and what belongs to it below."""
+    clean_rows = [(mark, [(clean(a), clean(" ".join(b.split()))) for a, b in lines]) for mark, lines in rows]
     if sys.stdout.isatty():
-        _rich_findings(part, rows)
+        _rich_listing(title, clean_rows)
         return
-    line(part)
-    width = max((len(subject) for _, subject, _ in rows), default=0)
-    for level, subject, (text, *fix) in rows:
-        line(f"  {level:4}  {clean(subject).ljust(width)}  {text}")
-        for n, each in enumerate(fix):
-            line(f"        {'fix'.ljust(width) if n == 0 else ' ' * width}  {each}")
+    line(title)
+    marks = max((len(mark) for mark, _ in rows), default=0)
+    width = max((len(label) for _, lines in clean_rows for label, _ in lines), default=0)
+    for mark, lines in clean_rows:
+        for n, (label, text) in enumerate(lines):
+            line(f"  {mark if n == 0 else '':{marks}}  {label:{width}}  {text}".rstrip())
 
 
-def clean_lines(text: str, fix: str) -> list[str]:
-    """A finding's text on one line, and its fix on as many as it has."""
-    return [clean(" ".join(text.split())), *(clean(each) for each in fix.splitlines())]
-
-
-def _rich_findings(part: str, rows: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+def _rich_listing(title: str, rows: Sequence[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -108,12 +106,12 @@ def _rich_findings(part: str, rows: Sequence[tuple[str, str, Sequence[str]]]) ->
     for _ in range(2):
         drawn.add_column(no_wrap=True)
     drawn.add_column(overflow="fold")
-    for level, subject, (text, *fix) in rows:
-        drawn.add_row(Text(f"  {level:4}", style=_STYLES[level]), Text(clean(subject)), Text(text))
-        for n, each in enumerate(fix):
-            drawn.add_row(Text(""), Text("fix" if n == 0 else "", style="bold"), Text(each, style="bold"))
+    for mark, lines in rows:
+        for n, (label, text) in enumerate(lines):
+            shown = Text(f"  {mark}" if n == 0 else "", style=_STYLES.get(mark.strip(), ""))
+            drawn.add_row(shown, Text(label), Text(text, style="" if n == 0 else "bold"))
     console = Console()
-    console.print(Text(part, style="bold"))
+    console.print(Text(title, style="bold"))
     console.print(drawn)
 
 

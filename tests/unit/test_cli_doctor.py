@@ -17,8 +17,7 @@ import pytest
 from deltalake import write_deltalake
 
 from connectors.postgres import budget
-from engine.cli import doctor, start
-from engine.cli.doctor import Part
+from engine.cli import asking, doctor, start
 from engine.cli.main import main
 from engine.embedded import fitness as machine
 from engine.errors import LakeUnreachable, SourceRefused
@@ -45,8 +44,8 @@ def broken() -> Iterator[Finding]:
 
 
 def test_i9_a_look_that_fails_is_a_finding_and_the_others_go_on(capsys: Out) -> None:
-    first = Part("source shop", {"connection": refused, "tables": broken, "slot": fine})
-    (one, two) = doctor.examine([first, Part("kafka", {"brokers": fine})])
+    first = {"connection": refused, "tables": broken, "slot": fine}
+    (one, two) = doctor.examine({"source shop": first, "kafka": {"brokers": fine}})
     assert one[0] == "source shop"
     assert [(f.level, f.subject, f.code) for f in one[1]] == [
         ("ok", "connection", ""), ("fail", "connection", "source.refused"),
@@ -67,12 +66,12 @@ def test_i9_a_part_that_gives_no_answer_is_told_and_holds_up_no_other(
         yield FINE
         released.wait()
 
-    monkeypatch.setattr(doctor, "_QUIET_S", 0.01)
-    silent = Part("registry", {"registry": fine, "hangs": hangs})
-    found = dict(doctor.examine([silent, Part("kafka", {"brokers": fine})], limit_s=0.2))
+    monkeypatch.setattr(asking, "_QUIET_S", 0.01)
+    silent = {"registry": fine, "hangs": hangs}
+    found = dict(doctor.examine({"registry": silent, "kafka": {"brokers": fine}}, limit_s=0.2))
     assert found["kafka"] == [FINE]
     assert [(f.level, f.text) for f in found["registry"]] == [
-        ("ok", "there"), ("fail", "no answer within 0 s"),
+        ("ok", "there"), ("fail", "no answer within 0.2 s"),
     ]  # fmt: skip
     assert found["registry"][-1].fix
     assert capsys.readouterr().err.startswith("looking at registry: 0 s\n")
@@ -118,8 +117,8 @@ def test_a_secret_without_a_value_is_told_with_its_fix(tmp_path: Path) -> None:
     from tests.support.declared import ENVIRONMENT
 
     here = Call(project(tmp_path), ENVIRONMENT)
-    (source, *_) = doctor.parts(here, compose.build(here))
-    ((_, (found,)),) = doctor.examine([source])
+    sources = {n: p for n, p in doctor.parts(here, compose.build(here)).items() if n.startswith("source")}
+    ((_, (found,)),) = doctor.examine(sources)
     assert (found.level, found.code) == ("fail", "secret.missing")
     assert "ECLUSE_SECRET_SHOP_PASSWORD" in found.fix
 

@@ -132,7 +132,7 @@ CATCHES = {
     "engine.supervise": {"EcluseError"},
     "engine.cli.main": {"EcluseError"},
     "engine.cli.doors": {"EcluseError"},
-    "engine.cli.doctor": {"EcluseError"},
+    "engine.cli.asking": {"EcluseError"},
     "engine.watch.observe": {"EcluseError"},
     "engine.lake.lane": {"EcluseError"},
     "engine.lake.quarantine": {"EcluseError"},
