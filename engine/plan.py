@@ -327,6 +327,17 @@ def as_json(plan: object) -> str:
     return json.dumps(asdict(plan), sort_keys=True, ensure_ascii=False, indent=1)  # type: ignore[call-overload]
 
 
+def changed(before: Mapping[str, Any], now: object) -> list[tuple[str, str, str]]:
+    """Each value that differs between a plan as it was stored and one of today: path, then, now."""
+    then, today = dict(_leaves("", dict(before))), dict(_leaves("", json.loads(as_json(now))))
+    none = "nothing"
+    return [
+        (path, then.get(path, none), today.get(path, none))
+        for path in sorted(then.keys() | today.keys())
+        if then.get(path) != today.get(path)
+    ]
+
+
 def digest(plan: object) -> str:
     """The first 16 hexadecimal digits of the plan's SHA-256."""
     return hashlib.sha256(as_json(plan).encode()).hexdigest()[:16]

@@ -234,6 +234,46 @@ class Measure:
     at_us: int | None = None
 
 
+Standing = Literal["there", "missing", "differs", "extra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that the project needs somewhere, and how it stands there; ``extra``: there, and not needed.
+
+    ``statements`` bring it about, as a person would run them; empty where nobody has to.
+    """
+
+    kind: str
+    name: str
+    standing: Standing
+    text: str = ""
+    statements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TableFound:
+    """A table that a source holds: about so many rows and bytes (None: not known), and its primary key."""
+
+    schema: str
+    table: str
+    rows: int | None
+    size_bytes: int | None
+    key: tuple[str, ...]
+
+
+def no_needs(config: Any, tables: Sequence[TableSpec]) -> Sequence[Need]:
+    """Of a connector that makes nothing in its source."""
+    del config, tables
+    return ()
+
+
+def no_tables(config: Any) -> Sequence[TableFound]:
+    """Of a connector that cannot say what there is."""
+    del config
+    return ()
+
+
 C = TypeVar("C")
 
 
@@ -243,7 +283,8 @@ class Connector(Generic[C]):
 
     ``config`` is a strict, frozen pydantic model (extra keys forbidden); secrets reach it as values at
     open only. Derived names (slot, publication) arrive in the config. ``show`` writes a major of the stream
-    as the people of this source know it.
+    as the people of this source know it. ``compare`` says how what ``provision`` would make stands now, and
+    ``tables`` which tables there are to be captured; both only read.
     """
 
     name: str
@@ -253,6 +294,8 @@ class Connector(Generic[C]):
     provision: Callable[[C, Sequence[TableSpec]], Sequence[str]]
     measure: Callable[[C], Measure]
     show: Callable[[int], str] = str
+    compare: Callable[[C, Sequence[TableSpec]], Sequence[Need]] = no_needs
+    tables: Callable[[C], Sequence[TableFound]] = no_tables
 
 
 AnyConnector = Connector[Any]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from connectors.postgres.compare import compare, tables
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.measure import measure
 from connectors.postgres.opening import open_source
@@ -24,4 +25,6 @@ CONNECTOR: Final = Connector(
     provision=provision,
     measure=measure,
     show=show_position,
+    compare=compare,
+    tables=tables,
 )

@@ -12,7 +12,7 @@ from contextlib import closing
 from connectors.postgres import columns, session
 from connectors.postgres.columns import identifier
 from connectors.postgres.config import PostgresConfig
-from connectors.postgres.publication import joining, slot_statement
+from connectors.postgres.publication import slot_statement, told
 from engine.source import TableSpec
 
 
@@ -28,7 +28,7 @@ def provision(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[s
         f"GRANT CONNECT ON DATABASE {identifier(config.database)} TO {role}",
         *(f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {role}" for schema in schemas),
         *(f"GRANT SELECT{_only(kept, *name)} ON {identifier(*name)} TO {role}" for name in names),
-        *joining(config, tables, kept, create=True),
+        *told(config, tables, kept, create=True),
         slot_statement(config),
     ]
 

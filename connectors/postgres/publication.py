@@ -63,6 +63,15 @@ def joining(
     ]
 
 
+def told(
+    config: PostgresConfig, tables: Sequence[TableSpec], kept: Mapping[str, Sequence[str]], *, create: bool
+) -> list[str]:
+    """The same statements for a person, with what they do to others."""
+    first, *others = joining(config, tables, kept, create=create)
+    why = f"waits {_JOIN_TIMEOUT_S} s at most for open writers of the tables, and holds up new ones meanwhile"
+    return [f"-- {why}\n{first}", *others]
+
+
 def ensure_published(
     side: Connection, config: PostgresConfig, tables: Sequence[TableSpec], now: Prints
 ) -> list[TableSpec]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from engine.cli import show
-from engine.errors import Bug, EcluseError, NoAnswer
+from engine.errors import Bug, EcluseError, NoAnswer, TopicUnreachable
 
 T = TypeVar("T")
 
@@ -73,6 +73,13 @@ def ask(questions: Sequence[Question[T]], *, limit_s: float = LIMIT_S) -> None:
             waiting = ", ".join(other.name for other in questions if not other.ended.is_set())
             show.note(f"looking at {waiting}: {now - began:.0f} s")
             tell_at = now + _AGAIN_S
+
+
+def way_out(error: EcluseError) -> str:
+    """What to do about a part that could not be looked at."""
+    if isinstance(error, TopicUnreachable):  # whose own hint is to look
+        return "see that kafka.bootstrap_servers of ecluse.yaml is reached from here: address, port, firewall"
+    return error.hint
 
 
 def _late(name: str, limit_s: float) -> NoAnswer:

