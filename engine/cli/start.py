@@ -1,8 +1,8 @@
 """Verbs that begin: init, up, down.
 
-Rule: ``init`` asks nothing and writes a project that runs; ``up`` runs a project on this machine until it is
-told to end; ``down`` ends it from another terminal. Only ``down --delete`` removes data, and only data that
-``up`` made.
+Rule: ``init`` asks nothing (``init --from``: a password at most) and writes a project that runs; ``up`` runs
+a project on this machine until it is told to end; ``down`` ends it from another terminal. Only
+``down --delete`` removes data, and only data that ``up`` made.
 """
 
 from __future__ import annotations
@@ -44,11 +44,25 @@ def add(app: typer.Typer) -> None:
 
 
 def init(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="URL", help="Its tables: postgres://USER@HOST/DATABASE.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (with --from).")] = False,
 ) -> None:
-    """Write a project that runs: cd DIR && ecluse up."""
+    """Write a project that runs: cd DIR && ecluse up.
+
+    With --from, one of a database's own tables; its password comes from PGPASSWORD or is asked for, and is
+    written nowhere.
+    """
     if folder.exists() and any(folder.iterdir()):
         raise TemplateInvalid("the folder is not empty", where=str(folder), hint="ecluse init NEW_FOLDER")
+    if source:
+        from engine.cli import adopt
+
+        adopt.tell(folder, adopt.adopt(context.obj, source, folder), as_json=as_json)
+        return
     write_project(folder)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         show.line(str(path))
