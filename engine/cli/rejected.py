@@ -5,6 +5,7 @@ Rule: the lake alone is read, so they answer while nothing runs. No JVM.
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Final
 
 import typer
@@ -95,22 +96,21 @@ def stats(
     if as_json:
         show.data([tally.as_dict() for tally in found])
         return
-    show.table(
-        ("flow", f"{by} (UTC)", "reason", "records", "of read", "first", "last", "newest at"),
-        [_row(tally, by) for tally in found],
-    )
+    for (name, topic), its in itertools.groupby(found, lambda tally: (tally.flow, tally.topic)):
+        show.line(f"{name}, topic {topic}")
+        show.table(
+            (f"{by} (UTC)", "reason", "records", "of read", "seen", "newest at"), [_row(t, by) for t in its]
+        )
     if not found:
         show.note("nothing is in quarantine")
 
 
 def _row(tally: Tally, by: Span) -> tuple[str, ...]:
     return (
-        tally.flow,
         f"{tally.since:{_SINCE[by]}}",
-        f"{tally.stage}: {tally.reason}",
+        tally.reason,
         screen.count(tally.records),
         screen.UNKNOWN if tally.share is None else f"{tally.share:.2%}",
-        f"{tally.first:%H:%M:%S}",
-        f"{tally.last:%H:%M:%S}",
-        f"{tally.topic}/{tally.partition} offset {tally.offset}",
+        f"{tally.first:%H:%M}–{tally.last:%H:%M}",
+        f"{tally.partition}: {tally.offset}",
     )

@@ -53,8 +53,8 @@ def init(
 ) -> None:
     """Write a project that runs: cd DIR && ecluse up.
 
-    With --from, one of a database's own tables; its password comes from PGPASSWORD or is asked for, and is
-    written nowhere.
+    With --from, one of the tables that a database holds. The password comes
+    from PGPASSWORD, or is asked for, and is written nowhere.
     """
     if folder.exists() and any(folder.iterdir()):
         raise TemplateInvalid("the folder is not empty", where=str(folder), hint="ecluse init NEW_FOLDER")

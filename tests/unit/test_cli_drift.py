@@ -91,6 +91,12 @@ def test_a_plan_that_is_not_what_runs_is_an_exit_code_where_that_is_asked_for(
     monkeypatch.setattr(drift, "parts", lambda *_: [Question("source shop", lambda: NEEDS[:1])])
     assert ecluse(project, "--check") == 0
 
+    def silent() -> Sequence[Need]:
+        raise SourceUnreachable("no answer")
+
+    monkeypatch.setattr(drift, "parts", lambda *_: [Question("source shop", silent)])
+    assert ecluse(project, "--check") == 4
+
 
 def test_i9_a_part_that_does_not_answer_is_told_and_the_sql_needs_no_server(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
@@ -150,6 +156,7 @@ def test_flows_are_new_gone_changed_or_paused(project: Path, capsys: Out) -> Non
     was = replace(other, freshness_s=7.0, sink=replace(other.sink, mode="append"))
     for planned in (same, other, was):
         (plans / f"{planned.hash}.json").write_text(as_json(planned))
+    for planned in (same, other):
         book(root, replace(ENTRY, flow=planned.name, plan=planned.hash, table=planned.sink.table))
     book(root, replace(ENTRY, flow="shop.gone", plan="unknown", landed_at_us=1_795_000_000_000_000))
     book(root, replace(ENTRY, flow=other.name, plan=was.hash, seq=2, landed_at_us=ENTRY.landed_at_us + 1))

@@ -100,7 +100,11 @@ def test_the_verb_shows_them_and_prints_json(tmp_path: Path, capsys: pytest.Capt
     batch(root, 1, NOON_US)
     reject(root, 1, NOON_US, 4)
     assert main([*words, "shop.parcels", "--by", "hour"], environment={}) == 0
-    assert "shop.parcels  2026-11-21 12:00  type: unfit:weight_kg  1        12.50%" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "shop.parcels, topic shop.public.parcels",
+        "hour (UTC)        reason           records  of read  seen         newest at",
+        "2026-11-21 12:00  unfit:weight_kg  1        12.50%   12:00–12:00  1: 4",
+    ]
     assert main([*words, "--json"], environment={}) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["share"], told["newest"]["offset"]) == (0.125, 4)
