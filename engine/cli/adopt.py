@@ -24,6 +24,7 @@ from engine.cli.compose import Call
 from engine.cli.declare import Candidate
 from engine.errors import Unmet, Unusable
 from engine.source import Finding, TableFound, TableSpec
+from engine.template.shapes import Text
 
 _ALIASES: Final = {"postgresql": "postgres"}
 _NAME_MAX: Final = 50  # a secret is named after it
@@ -129,9 +130,9 @@ def address(url: str) -> tuple[str, dict[str, Any]]:
     missing = [name for name, value in values.items() if not value]
     if missing:
         raise Unusable(f"the address names no {missing[0]}", where="--from", hint=_EXAMPLE)
-    unseen = [name for name, value in {**values, **given}.items() if not value.isprintable()]
-    if unseen:
-        raise Unusable(f"the {unseen[0]} holds a sign that nobody sees", where="--from", hint=_EXAMPLE)
+    refused = [name for name, value in {**values, **given}.items() if not declare.takes(Text(), value)]
+    if refused:
+        raise Unusable(f"{refused[0]} has no place in ecluse.yaml", where="--from", hint=_EXAMPLE)
     return connector, {**values, **({"port": port} if port else {}), **given}
 
 

@@ -14,15 +14,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from engine.cli import screen
 from engine.source import TableFound
-from engine.template.grammar import NAME, SINK_TABLE
+from engine.template.grammar import NAME, SINK_TABLE, TABLE
+from engine.template.mistakes import Mistakes, Place
+from engine.template.nodes import Node
+from engine.template.reader import Reader
+from engine.template.shapes import Text
 
 SQL: Final = "dba.sql"
 _LAYER: Final = "bronze"
 _TEMPLATE: Final = "postgres_table"
 _APPEND: Final = "its rows can only be appended"  # what is told of a table without a key
-_TABLE_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,11 @@ def _candidate(
     name = f"{found.schema}.{found.table}"
     if reasons:
         return Candidate(found, reason="; ".join(reasons))
-    if name.count(".") > 1 or len(name) > _TABLE_MAX or not name.isprintable():
+    if not takes(TABLE, name):
         return Candidate(found, reason="a flow cannot name it: a dot, a sign that nobody sees, or too long")
     layers = (_LAYER, f"{_LAYER}_{found.schema}")
-    free = [layer for layer in layers if _fits(layer, found.table) and _place(layer, found) not in places]
+    fit = [layer for layer in layers if takes(SINK_TABLE, f"{layer}.{found.table}")]
+    free = [layer for layer in fit if _place(layer, found) not in places]
     if not free:
         return Candidate(found, reason="its name has no place in the lake: give it a sink in the template")
     places.add(_place(free[0], found))
@@ -75,8 +81,11 @@ def _candidate(
     return Candidate(found, _flow(found, flows), tuple(params), notes=tuple(notes))
 
 
-def _fits(layer: str, table: str) -> bool:
-    return re.fullmatch(SINK_TABLE.pattern or "", f"{layer}.{table}") is not None
+def takes(shape: Text, text: str) -> bool:
+    """Whether our files take a text, as whoever reads them decides it."""
+    mistakes = Mistakes()
+    Reader(mistakes).read(shape, Node(Place(""), text), "text")
+    return not mistakes
 
 
 def _place(layer: str, found: TableFound) -> str:
@@ -88,7 +97,7 @@ def _flow(found: TableFound, taken: set[str]) -> str:
     plain = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in (found.table, found.schema)]
     first = plain[0] if plain[0][:1].isalpha() else f"t_{plain[0]}"
     wanted = [first, f"{plain[1]}_{first}", *(f"{first}_{n}" for n in range(2, len(taken) + 3))]
-    name = next(n for n in wanted if n not in taken and re.fullmatch(NAME.pattern or "", n))
+    name = next(n for n in wanted if n not in taken and takes(NAME, n))
     taken.add(name)
     return name
 
@@ -135,8 +144,8 @@ def _shipped() -> str:
 
 def _project(project: str, connection: str, values: Mapping[str, Any], *, secret: bool) -> Iterator[str]:
     name = f"{connection}_password"
-    yield from ("apiVersion: ecluse/v1", "kind: Project", f"metadata: {{name: {project}}}", "spec:")
-    yield from ("  connections:", f"    {connection}:")
+    yield from ("apiVersion: ecluse/v1", "kind: Project", f"metadata: {{name: {named(project)}}}", "spec:")
+    yield from ("  connections:", f"    {named(connection)}:")
     for key in ("type", "host", "port", "database", "user", "sslmode", "sslrootcert"):
         if key in values:
             yield f"      {key}: {quoted(values[key])}"
@@ -151,8 +160,8 @@ def _project(project: str, connection: str, values: Mapping[str, Any], *, secret
 
 def _flows(connection: str, values: Mapping[str, Any], tables: Sequence[Candidate]) -> Iterator[str]:
     yield _comment(f"The tables of {values['database']} on {values['host']}, as they were found.")
-    yield from ("apiVersion: ecluse/v1", "kind: FlowSet", f"metadata: {{name: {connection}}}", "spec:")
-    yield from (f"  template: {_TEMPLATE}@1", f"  params: {{connection: {connection}}}", "  flows:")
+    yield from ("apiVersion: ecluse/v1", "kind: FlowSet", f"metadata: {{name: {named(connection)}}}", "spec:")
+    yield from (f"  template: {_TEMPLATE}@1", f"  params: {{connection: {named(connection)}}}", "  flows:")
     for table in tables:
         found = table.found
         if not table.flow:
@@ -161,7 +170,8 @@ def _flows(connection: str, values: Mapping[str, Any], tables: Sequence[Candidat
         key = f"key {', '.join(found.key)}" if found.key else "no key"
         rows = "" if found.rows is None else f"about {screen.count(found.rows)} rows, "
         params = ", ".join(f"{name}: {quoted(value)}" for name, value in table.params)
-        yield f"    {table.flow}: {{{params}}}  {_comment(f'{rows}{screen.size(found.size_bytes)}, {key}')}"
+        known = _comment(f"{rows}{screen.size(found.size_bytes)}, {key}")
+        yield f"    {named(table.flow)}: {{{params}}}  {known}"
         for note in table.notes:
             yield f"      {_comment(note)}"
 
@@ -173,6 +183,15 @@ def quoted(value: Any) -> str:
     ('5432', '"a\\"b"', '"$${secret.x}"')
     """
     return json.dumps(value.replace("$", "$$") if isinstance(value, str) else value, ensure_ascii=False)
+
+
+def named(name: str) -> str:
+    """A name of ours, in quotes where YAML would take it for something else.
+
+    >>> named("parcel"), named("true"), named("on")
+    ('parcel', '"true"', '"on"')
+    """
+    return name if yaml.safe_load(name) == name else quoted(name)
 
 
 def _comment(text: str) -> str:

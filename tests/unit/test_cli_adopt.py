@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.postgres import CONNECTOR
@@ -20,6 +21,7 @@ from engine.cli.compose import Call
 from engine.cli.main import main
 from engine.errors import SourceRefused, Unusable, explain
 from engine.source import Finding, TableFound
+from engine.template.shapes import Text
 
 CANARY = "S3CR3T-canary"
 URL = "postgres://ana@db.example.org:5433/Shop-DB"
@@ -133,7 +135,7 @@ def test_a_person_is_asked_for_the_password_and_it_is_not_shown(
         ("postgres://ana@h:port/d", "no URL"),
         ("postgres://ana@h/d?sslmode=sometimes", "sslmode"),
         ("postgres://ana@a,b/d", "one server"),
-        ("postgres://ana@h/d%1f", "that nobody sees"),
+        ("postgres://ana@h/d%1f", "no place in ecluse.yaml"),
     ],
 )
 @pytest.mark.usefixtures("server")
@@ -191,7 +193,11 @@ def test_a_database_of_which_nothing_can_be_captured_is_told_table_by_table(
 NAMES = st.text(min_size=1, max_size=63)
 
 
-@given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=6, unique=True), NAMES.filter(str.isprintable))
+TABLES_OF = st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=6, unique=True)
+
+
+@example(tables=[("a", "TRUE"), ("a", "on"), ("a:b@", "t"), ("a", "T"), ("b", "t")], database="0")
+@given(tables=TABLES_OF, database=NAMES.filter(partial(declare.takes, Text())))
 def test_whatever_a_database_calls_its_things_the_files_are_valid(
     tmp_path_factory: pytest.TempPathFactory, tables: list[tuple[str, str]], database: str
 ) -> None:
@@ -203,7 +209,7 @@ def test_whatever_a_database_calls_its_things_the_files_are_valid(
     told.append((found("bad"), [f"reason {tables[0][1]}"], []))
     made = declare.candidates(told)
     values = {"type": "postgres", "host": "h", "database": database, "user": database}
-    declare.write(folder, "mine", "shop", values, made, secret=True)
+    declare.write(folder, "null", "no", values, made, secret=True)
     plan = compose.build(Call(folder, {}))
     assert sorted(f"{f.table.schema}.{f.table.table}" for f in plan.flows) == sorted(
         dict(each.params)["table"] for each in made if each.flow
