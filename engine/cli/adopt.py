@@ -155,6 +155,7 @@ def _password(call: Call, secret: str, values: Mapping[str, Any]) -> str:
         if call.environment.get(variable):
             return call.environment[variable]
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        show.note("PGPASSWORD is not set, and nobody can be asked: trying without a password")
         return ""
     return getpass.getpass(f"password of {values['user']} at {values['host']} (Enter: none): ", sys.stderr)
 

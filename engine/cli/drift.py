@@ -8,6 +8,7 @@ is ``render``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -146,7 +147,8 @@ def _kafka(call: Call, built: ProjectPlan) -> Iterator[Need]:
     (look,) = admin.compare([own], compacted=True).values()
     yield _topic(own, look)
     names = {capture.name for capture in built.captures if capture.tables}
-    known = Marks(KafkaTopic(options), built.name, iso_now).all() if look.partitions else {}
+    with closing(KafkaTopic(options)) as topic:
+        known = Marks(topic, built.name, iso_now).all() if look.partitions else {}
     for name in sorted({*names, *known}):
         if name not in known:
             yield Need("capture", name, "missing", "has never run")

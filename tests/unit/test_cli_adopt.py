@@ -95,7 +95,9 @@ def test_a_project_is_written_with_a_flow_for_every_table_that_can_be_captured(
 
 def test_all_of_it_is_json(tmp_path: Path, server: list[Any], capsys: Out) -> None:
     assert init(tmp_path / "mine", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "trying without a password" in said.err
+    told = json.loads(said.out)
     assert told["project"] == "mine"
     assert [t["flow"] for t in told["tables"]] == ["parcel", "sales_parcel", None, "journal", None]
     assert any(path.endswith("dba.sql") for path in told["files"])
