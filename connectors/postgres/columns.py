@@ -177,5 +177,10 @@ def _table(side: Connection, config: PostgresConfig, spec: TableSpec) -> _Table 
 
 def published_as(listed: Mapping[str, Sequence[str]], schema: str, table: str) -> str:
     """A table as a publication names it, with the columns that are kept of it."""
+    return identifier(schema, table) + granted(listed, schema, table)
+
+
+def granted(listed: Mapping[str, Sequence[str]], schema: str, table: str) -> str:
+    """The columns that are kept of a table that leaves some out, in brackets; empty for any other."""
     kept = ", ".join(identifier(column) for column in listed.get(f"{schema}.{table}", ()))
-    return identifier(schema, table) + (f" ({kept})" if kept else "")
+    return f" ({kept})" if kept else ""

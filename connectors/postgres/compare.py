@@ -6,6 +6,7 @@ comes with the SQL that makes it, exactly as ``publication`` would run it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final
@@ -55,8 +56,10 @@ def _server(side: Connection, config: PostgresConfig) -> Iterator[Need]:
 _GRANTS: Final = """
 select w.schema, w.name, n.oid is not null, c.oid is not null,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE'), false),
-       coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT'), false)
-from unnest(%s::text[], %s::text[]) as w(schema, name)
+       coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT'), false) or coalesce((
+         select bool_and(pg_catalog.has_column_privilege(c.oid, k.name, 'SELECT'))
+         from pg_catalog.json_array_elements_text(w.kept::json) as k(name)), false)
+from unnest(%s::text[], %s::text[], %s::text[]) as w(schema, name, kept)
 left join pg_catalog.pg_namespace n on n.nspname = w.schema
 left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
 order by 1, 2
@@ -66,14 +69,17 @@ order by 1, 2
 def _grants(side: Connection, config: PostgresConfig, tables: Sequence[TableSpec]) -> Iterator[Need]:
     role, told_of = identifier(config.user), set()
     schemas, names = [spec.schema for spec in tables], [spec.table for spec in tables]
-    rows = side.execute(_GRANTS, (schemas, names)).fetchall()
+    kept = columns.lists(side, config, tables)
+    listed = [json.dumps(kept.get(f"{spec.schema}.{spec.table}", ())) for spec in tables]
+    rows = side.execute(_GRANTS, (schemas, names, listed)).fetchall()
     for schema, table, has_schema, has_table, may_use, may_read in dict.fromkeys(rows):
         if schema not in told_of and has_schema:
             told_of.add(schema)
             grant = f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {role}"
             yield _made("grant", f"USAGE on {schema}", grant, there=may_use)
         if has_table:
-            grant = f"GRANT SELECT ON {identifier(schema, table)} TO {role}"
+            of = columns.granted(kept, schema, table)
+            grant = f"GRANT SELECT{of} ON {identifier(schema, table)} TO {role}"
             yield _made("grant", f"SELECT on {schema}.{table}", grant, there=may_read)
         else:
             text = "does not exist: mend the flow's `table`, or make it"

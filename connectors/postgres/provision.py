@@ -27,7 +27,7 @@ def provision(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[s
         f"-- unless the role is there; then give it a password\nCREATE ROLE {role} LOGIN REPLICATION",
         f"GRANT CONNECT ON DATABASE {identifier(config.database)} TO {role}",
         *(f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {role}" for schema in schemas),
-        *(f"GRANT SELECT{_only(kept, *name)} ON {identifier(*name)} TO {role}" for name in names),
+        *(f"GRANT SELECT{columns.granted(kept, *name)} ON {identifier(*name)} TO {role}" for name in names),
         *told(config, tables, kept, create=True),
         slot_statement(config),
     ]
@@ -39,8 +39,3 @@ def _kept(config: PostgresConfig, tables: Sequence[TableSpec]) -> Mapping[str, S
         return {}
     with closing(session.side(config)) as side, session.translated(config):
         return columns.lists(side, config, tables)
-
-
-def _only(kept: Mapping[str, Sequence[str]], schema: str, table: str) -> str:
-    listed = ", ".join(identifier(column) for column in kept.get(f"{schema}.{table}", ()))
-    return f" ({listed})" if listed else ""
