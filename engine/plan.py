@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from engine import names
+from engine.checks import Check
 from engine.secrets import SecretRef
 from engine.source import TableSpec
 from engine.template import Connection, Flow, Node, Place, Project
+from engine.template.checking import Written
 
 _BROKERS_DEFAULT: Final = -1  # as many copies as the brokers are set to make
 _QUEUE_BYTES_MAX: Final = 32 * 2**20
@@ -92,6 +94,17 @@ class SinkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantinePlan:
+    """How much of a batch may wait in quarantine: above ``max_ratio`` (1: never) the flow stops.
+
+    A batch of fewer than ``min_rows`` records is not judged.
+    """
+
+    max_ratio: float
+    min_rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlowPlan:
     """One flow: a source table, its topic, its Delta table, and the bounds of its landing."""
 
@@ -106,6 +119,8 @@ class FlowPlan:
     sink: SinkPlan
     freshness_s: float
     rows_per_commit: int
+    checks: tuple[Check, ...] = ()
+    quarantine: QuarantinePlan = QuarantinePlan(1.0, 1_000)
 
     @property
     def hash(self) -> str:
@@ -297,7 +312,14 @@ class _Assembly:
             ),
             freshness_s=take("freshness_s", "landing", "freshness") / 1000,
             rows_per_commit=take("rows_per_commit", "landing", "rows_per_commit"),
+            checks=tuple(self.check(f"flows.{name}.checks", written) for written in flow.checks),
+            quarantine=QuarantinePlan(float(take("quarantine.max_ratio")), take("quarantine.min_rows")),
         )
+
+    def check(self, path: str, written: Written) -> Check:
+        for key, place in written.places.items():
+            self.origins[f"{path}.{written.check.name}.{key}"] = place
+        return written.check
 
     def capture(self, connection: Connection, flows: tuple[FlowPlan, ...]) -> CapturePlan:
         name = connection.name

@@ -24,12 +24,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
-from engine import ledger
+from engine import checks, ledger
 from engine.errors import HistoryLost, LakeUnreachable, Missing
 from engine.lake.answer import Answer
 from engine.ledger import Entry
 from engine.names import OWN_FOLDER, table_folder
-from engine.plan import FlowPlan, SchemaPolicy, SinkPlan, TopicPlan, as_json
+from engine.plan import FlowPlan, QuarantinePlan, SchemaPolicy, SinkPlan, TopicPlan, as_json
 from engine.source import TableSpec
 from engine.state import State
 
@@ -242,6 +242,8 @@ def load_plan(root: Path, hash_: str) -> FlowPlan:
     said["topic"] = TopicPlan(**said["topic"])
     said["schema"] = SchemaPolicy(**said["schema"])
     said["sink"] = SinkPlan(**(said["sink"] | {"keys": tuple(said["sink"]["keys"])}))
+    said["checks"] = tuple(checks.from_plain(each) for each in said["checks"])
+    said["quarantine"] = QuarantinePlan(**said["quarantine"])
     return FlowPlan(**said)
 
 

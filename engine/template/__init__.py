@@ -19,8 +19,10 @@ from engine.template.flows import Flow, Template
 from engine.template.mistakes import Code, Mistake, Mistaken, Mistakes, Place, nearest, shown
 from engine.template.nodes import Node
 from engine.template.project import Connection, Settings
+from engine.template.trials import Case, Trial
 
 __all__ = [
+    "Case",
     "Code",
     "Connection",
     "Flow",
@@ -31,6 +33,7 @@ __all__ = [
     "Project",
     "Settings",
     "Template",
+    "Trial",
     "load",
     "shipped",
 ]
@@ -45,6 +48,7 @@ class Project:
     flows: tuple[Flow, ...]
     templates: tuple[Template, ...]
     files: tuple[str, ...]
+    trials: tuple[Trial, ...]
 
 
 def load(folder: Path, *, environment: Mapping[str, str], models: Mapping[str, type[BaseModel]]) -> Project:
@@ -74,10 +78,14 @@ def load(folder: Path, *, environment: Mapping[str, str], models: Mapping[str, t
             expanded.append(made)
     expanded.sort(key=lambda flow: flow.name.text)
     flows.collide(expanded, mistakes)
+    trials = [trial for template in known.values() for trial in flows.template_trials(template, mistakes)]
+    trials += [trial for flow in expanded for trial in flow.trials]
     if mistakes or settings is None:
         raise Mistaken(mistakes.sorted(), folder=str(folder))
     paths = (found.project, *found.flows, *found.templates)
-    return Project(root, settings, tuple(expanded), tuple(known.values()), tuple(f.path for f in paths))
+    return Project(
+        root, settings, tuple(expanded), tuple(known.values()), tuple(f.path for f in paths), tuple(trials)
+    )
 
 
 def shipped() -> tuple[Template, ...]:

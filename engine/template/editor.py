@@ -18,9 +18,13 @@ from engine.template.shapes import (
     Absence,
     Anything,
     Choice,
+    Chosen,
+    Constant,
     Duration,
     Fields,
     Flag,
+    Key,
+    Language,
     Many,
     Named,
     Number,
@@ -55,9 +59,12 @@ def json_schema(models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     }
 
 
+_OPEN: Final = (Secret, Anything, Text, Language, Fields, Variant, Chosen, Named)
+
+
 def _schema(shape: Shape, *, tokens: bool) -> dict[str, Any]:
     plain = _plain(shape, tokens=tokens)
-    if not tokens or isinstance(shape, (Secret, Anything, Text, Fields, Variant, Named)):
+    if not tokens or isinstance(shape, _OPEN):
         return plain
     return {"anyOf": [plain, _TOKEN]}
 
@@ -66,10 +73,12 @@ def _plain(shape: Shape, *, tokens: bool) -> dict[str, Any]:
     match shape:
         case Many(of=of, low=low, high=high):
             return {"type": "array", "items": _schema(of, tokens=tokens), "minItems": low, "maxItems": high}
-        case Named(of=of, key=key, low=low):
+        case Named(of=of, key=key, low=low, own=own):
+            properties = {"properties": {name: _key(each, tokens=tokens) for name, each in own.items()}}
             return {
                 "type": "object",
                 "propertyNames": {"pattern": f"^(?:{key.pattern})$"},
+                **(properties if own else {}),
                 "additionalProperties": _schema(of, tokens=tokens),
                 "minProperties": low,
             }
@@ -78,12 +87,17 @@ def _plain(shape: Shape, *, tokens: bool) -> dict[str, Any]:
         case Variant(by=by, of=of_kinds):
             options = [_fields(fields, tokens=tokens) for fields in of_kinds.values()]
             return {"type": "object", "required": [by], "oneOf": options}
+        case Chosen(of=kinds):
+            ways = [{**_fields(fields, tokens=tokens), "required": [kind]} for kind, fields in kinds.items()]
+            return {"type": "object", "oneOf": ways}
         case _:
             return _scalar(shape, tokens=tokens)
 
 
 def _scalar(
-    shape: Text | Whole | Number | Flag | Choice | Duration | Size | Secret | Anything, *, tokens: bool
+    shape: Text | Whole | Number | Flag | Choice | Duration | Size | Secret | Language | Constant | Anything,
+    *,
+    tokens: bool,
 ) -> dict[str, Any]:
     match shape:
         case Text(pattern=pattern, low=low, high=high):
@@ -104,6 +118,10 @@ def _scalar(
             return {"type": "string", "pattern": "^[0-9]{1,12}(B|KiB|MiB|GiB|TiB)$"}
         case Secret():
             return dict(_ONLY_SECRET)
+        case Language(high=high_l):
+            return {"type": "string", "minLength": 1, "maxLength": high_l}
+        case Constant():
+            return {"anyOf": [{"type": "string"}, {"type": "number"}]}
         case Anything():
             return {}
 
@@ -111,15 +129,19 @@ def _scalar(
 def _fields(shape: Fields, *, tokens: bool) -> dict[str, Any]:
     properties = {}
     for name, key in shape.keys.items():
-        described = {"description": key.doc} if key.doc else {}
-        default = {} if isinstance(key.default, Absence) else {"default": key.default}
-        properties[name] = {**_schema(key.shape, tokens=tokens or key.tokens), **described, **default}
+        properties[name] = _key(key, tokens=tokens)
     return {
         "type": "object",
         "properties": properties,
         "required": [name for name, key in shape.keys.items() if key.default is REQUIRED],
         "additionalProperties": False,
     }
+
+
+def _key(key: Key, *, tokens: bool) -> dict[str, Any]:
+    described = {"description": key.doc} if key.doc else {}
+    default = {} if isinstance(key.default, Absence) else {"default": key.default}
+    return {**_schema(key.shape, tokens=tokens or key.tokens), **described, **default}
 
 
 def _bounds(low: float | None, high: float | None) -> dict[str, float]:

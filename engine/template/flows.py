@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from engine.template import grammar
+from engine.template.checking import Written, checks_of, joined
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
 from engine.template.nodes import HOLE, Node
 from engine.template.params import Param, bind, declared
 from engine.template.reader import Reader
 from engine.template.tokens import fill, has_token
+from engine.template.trials import Trial, trial_of, trials_of
+
+_NONE: Final = Node(Place("default"), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Template:
     params: Mapping[str, Param]
     flow: Node
     place: Place
+    tests: Node
 
     @property
     def major(self) -> str:
@@ -45,17 +50,24 @@ class Declared:
     owner: Node
     template: Node
     given: Mapping[str, tuple[Place, Node]]
+    checks: Node = _NONE
+    tests: Node = _NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow, everything filled in: ``body`` is the template's ``flow`` as the grammar read it."""
+    """A flow, everything filled in: ``body`` is the template's ``flow`` as the grammar read it.
+
+    ``checks`` are the template's and its own.
+    """
 
     name: Node
     group: Node
     owner: Node
     template: Node
     body: Node
+    checks: tuple[Written, ...]
+    trials: tuple[Trial, ...]
 
 
 def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistakes) -> Template | None:
@@ -70,6 +82,7 @@ def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistake
     params = declared(read["spec"]["params"], mistakes)
     flow = read["spec"]["flow"]
     _tokens_known(flow, params, mistakes)
+    checks_of(flow["checks"], mistakes)
     named = [param.connector_named for param in params.values() if param.connector_named]
     for kind in (*named, flow["source"]["type"]):
         if kinds is not None and not has_token(kind.text) and kind.text not in kinds:
@@ -87,6 +100,7 @@ def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistake
         params,
         raw,
         metadata["name"].place,
+        read["spec"]["tests"],
     )
 
 
@@ -109,12 +123,18 @@ def declared_flows(document: Node, kind: str, mistakes: Mistakes) -> Iterator[De
     metadata, spec = filled["metadata"], filled["spec"]
     common = _given(spec["params"])
     if kind == "Flow":
-        yield Declared(metadata["name"], metadata["group"], metadata["owner"], spec["template"], common)
+        yield Declared(
+            metadata["name"], metadata["group"], metadata["owner"], spec["template"], common,
+            spec["checks"], spec["tests"],
+        )  # fmt: skip
         return
     for key, own in spec["flows"].items.items():
         name = Node(spec["flows"].keys[key], f"{metadata['name'].text}.{key}")
-        given = {**common, **_given(own)}
-        yield Declared(name, metadata["group"], metadata["owner"], spec["template"], given)
+        given = {**common, **{key: each for key, each in _given(own).items() if key not in grammar.OWN}}
+        yield Declared(
+            name, metadata["group"], metadata["owner"], spec["template"], given,
+            own.get("checks") or _NONE, own.get("tests") or _NONE,
+        )  # fmt: skip
 
 
 def _given(params: Node) -> dict[str, tuple[Place, Node]]:
@@ -152,7 +172,27 @@ def _expand(
     if connectors is not None:
         _connected(body["source"], connectors, mistakes)
     named = Node(flow.template.place, f"{template.name}@{template.version}")
-    return Flow(flow.name, flow.group, flow.owner, named, body)
+    before = len(mistakes)
+    theirs, own = checks_of(body["checks"], mistakes), checks_of(flow.checks, mistakes)
+    checks = joined(theirs, own, flow.name.place, mistakes)
+    # a check that is a mistake is missing in every test: that mistake is the one to mend first
+    sound = len(mistakes) == before
+    trials = trials_of(flow.name.text, flow.tests, checks, mistakes) if sound else ()
+    return Flow(flow.name, flow.group, flow.owner, named, body, checks, trials)
+
+
+def template_trials(template: Template, mistakes: Mistakes) -> tuple[Trial, ...]:
+    """The tests of a template, each with the checks of the flow that its parameters make."""
+    found = []
+    for name, test in template.tests.items.items():
+        place = template.tests.keys[name]
+        about = Node(place, template.major)
+        flow = Declared(about, about, about, about, _given(test["params"]))
+        made = expand(flow, template, connectors=None, mistakes=mistakes)
+        trial = made and trial_of(template.major, (name, place), test, made.checks, mistakes)
+        if trial:
+            found.append(trial)
+    return tuple(sorted(found, key=lambda trial: trial.name))
 
 
 def _source_scope(source: Node) -> dict[str, Node]:

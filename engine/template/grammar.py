@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from engine.template.checking import CHECKS, NAME
 from engine.template.mistakes import Code
 from engine.template.shapes import (
     ABSENT,
@@ -34,11 +35,11 @@ from engine.template.shapes import (
     Variant,
     Whole,
 )
+from engine.template.trials import FLOW_TESTS, TEMPLATE_TESTS
 
 API_VERSION: Final = "ecluse/v1"
 SUPPORTED: Final = (API_VERSION,)
 
-NAME: Final = Text("a name (a-z, 0-9 and _, first a letter, at most 63)", r"[a-z][a-z0-9_]{0,62}")
 TABLE: Final = Text("schema.table", r"[^.]+\.[^.]+", high=200)
 COLUMN: Final = Text("the name of a column", high=200)
 TEMPLATE: Final = Text("name@major, such as postgres_table@1", r"[a-z][a-z0-9_]{0,62}@(0|[1-9][0-9]{0,5})")
@@ -54,9 +55,7 @@ SERVER: Final = Text(
 )
 
 _LATER: Final = {
-    "checks": "checks arrive with a later version: take the key out",
     "alerts": "alerts arrive with a later version: take the key out",
-    "tests": "tests of a template arrive with a later version: take the key out",
 }
 DERIVED: Final = frozenset({"slot", "publication", "project", "connection"})
 """Fields of a connector's config that the plan derives; an author cannot write them."""
@@ -276,6 +275,17 @@ FLOW: Final = Fields(
             "what happens when the source's schema changes",
             {},
         ),
+        "checks": Key(CHECKS, "what a row must meet, each by a name", {}),
+        "quarantine": Key(
+            Fields(
+                {
+                    "max_ratio": Key(Number(0, 1), "of a batch; with more in quarantine the flow stops", 1),
+                    "min_rows": Key(Whole(1, 100_000_000), "smaller batches are not judged", 1_000),
+                }
+            ),
+            "how much of a batch may wait there",
+            {},
+        ),
         "landing": Key(
             Fields(
                 {
@@ -318,6 +328,7 @@ TEMPLATE_KIND: Final = _document(
         {
             "params": Key(Named(PARAM, NAME), "what a flow gives", {}),
             "flow": Key(FLOW, "what becomes of it", tokens=True),
+            "tests": Key(TEMPLATE_TESTS, "rows, and what becomes of them", {}),
         },
         _LATER,
     ),
@@ -332,7 +343,12 @@ _METADATA: Final = Fields(
         "owner": Key(Text(low=0, high=200), "whom to call", ""),
     }
 )
-_GIVEN: Final = Named(Anything(), NAME, later={"checks": _LATER["checks"]})
+_GIVEN: Final = Named(Anything(), NAME)
+OWN: Final = {
+    "checks": Key(CHECKS, "checks beside those of the template", {}),
+    "tests": Key(FLOW_TESTS, "rows, and what becomes of them", {}),
+}
+"""What stands in an entry of a FlowSet beside its parameters: no parameter has such a name."""
 
 FLOW_KIND: Final = _document(
     "Flow",
@@ -341,6 +357,7 @@ FLOW_KIND: Final = _document(
         {
             "template": Key(TEMPLATE, "the template, name@major"),
             "params": Key(_GIVEN, "what the template asks for", {}),
+            **OWN,
         },
         _LATER,
     ),
@@ -353,7 +370,10 @@ FLOW_SET_KIND: Final = _document(
         {
             "template": Key(TEMPLATE, "the template of all its flows, name@major"),
             "params": Key(_GIVEN, "parameters of all; a flow may override", {}),
-            "flows": Key(Named(_GIVEN, NAME, low=1), "the flows by name, each with its own parameters"),
+            "flows": Key(
+                Named(Named(Anything(), NAME, own=OWN), NAME, low=1),
+                "the flows by name, each with its own parameters, checks and tests",
+            ),
         },
         _LATER,
     ),

@@ -56,6 +56,7 @@ class Code(StrEnum):
     DUPLICATE_NAME = "template.duplicate-name"
     TOPIC_DISAGREES = "template.topic-disagrees"
     SINK_TAKEN = "template.sink-taken"
+    BAD_EXPRESSION = "template.bad-expression"  # of a check; a regular expression too
 
 
 @dataclass(frozen=True, slots=True, order=True)

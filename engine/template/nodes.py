@@ -54,12 +54,15 @@ class Node:
     """A value and its place; ``keys`` holds the places of a map's keys.
 
     ``loose`` marks text of the environment, which has no types: it may be read as a number or a boolean.
+    ``lead`` is how many characters lie between the place and the text where it stands there as it is (a
+    quote); None where it does not (escapes, several lines, tokens).
     """
 
     place: Place
     value: Scalar | tuple[Node, ...] | Mapping[str, Node]
     keys: Mapping[str, Place] = field(default_factory=dict)
     loose: bool = False
+    lead: int | None = None
 
     def __getitem__(self, key: str) -> Node:
         """A key of a map that is known to be there."""
@@ -182,6 +185,14 @@ def _decoded(raw: bytes, path: str, mistakes: Mistakes) -> str | None:
     return text
 
 
+def _lead(event: yaml.ScalarEvent) -> int | None:
+    """See ``Node``: the text stands in the file as it is when it is as wide there as it is long."""
+    start, end, quote = event.start_mark, event.end_mark, 1 if event.style in ("'", '"') else 0
+    if start is None or end is None or start.line != end.line:
+        return None
+    return quote if end.column - start.column == len(event.value) + 2 * quote else None
+
+
 @dataclass(slots=True)
 class _Open:
     """A list or a map that has begun; ``key`` is the key that waits for its value."""
@@ -219,7 +230,8 @@ class _Builder:
             case yaml.ScalarEvent():
                 self._refuse_extras(event, place)
                 plain = not event.style and event.tag is None
-                self._put(Node(place, scalar_of(event.value) if plain else event.value))
+                value = scalar_of(event.value) if plain else event.value
+                self._put(Node(place, value, lead=_lead(event)))
             case yaml.CollectionStartEvent():
                 self._refuse_extras(event, place)
                 if len(self._stack) == DEPTH_MAX:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.template.grammar import NAME
+from engine.template.checking import NAME
+from engine.template.grammar import OWN
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
 from engine.template.nodes import HOLE, Node
 from engine.template.reader import Reader
@@ -34,6 +35,8 @@ def declared(params: Node, mistakes: Mistakes) -> dict[str, Param]:
     found: dict[str, Param] = {}
     for name, node in params.items.items():
         place = params.keys[name]
+        if name in OWN:
+            mistakes.add(place, Code.BAD_NAME, f"{shown(name)} is a key of every flow: name it otherwise")
         shape = _shape(node, mistakes)
         default, required = node.get("default"), node["required"].value
         if required and default is not None:

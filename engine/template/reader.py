@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final
 
+from engine.checks import Misfit
 from engine.secrets import SecretRef
 from engine.template.mistakes import Code, Mistakes, Place, nearest, printable, shown
-from engine.template.nodes import Hole, Node, node_of, scalar_of
+from engine.template.nodes import HOLE, Hole, Node, node_of, scalar_of
 from engine.template.shapes import (
     ABSENT,
     DEFAULT,
@@ -23,9 +25,12 @@ from engine.template.shapes import (
     UNITS_MS,
     Anything,
     Choice,
+    Chosen,
+    Constant,
     Duration,
     Fields,
     Flag,
+    Language,
     Many,
     Named,
     Number,
@@ -39,6 +44,8 @@ from engine.template.shapes import (
 )
 from engine.template.tokens import has_token
 
+_LINE: Final = 120
+_EXACT: Final = 15  # digits of a number with a point that are surely those that were written
 _MEASURE: Final = re.compile(r"([0-9]{1,12})([A-Za-z]{1,3})")
 _A_DURATION: Final = "a duration such as 500ms, 10s, 5m, 2h or 30d"
 _A_SIZE: Final = "a size such as 64KiB or 8MiB"
@@ -63,12 +70,12 @@ class Reader:
         match shape:
             case Anything():
                 return node
-            case Many() | Named() | Fields() | Variant():
+            case Many() | Named() | Fields() | Variant() | Chosen():
                 return self._collection(shape, node, name)
             case Secret():
                 return self._secret(node, name)
-            case Text():
-                return self._text(shape, node, name)
+            case Text() | Language() | Constant():
+                return self._written(shape, node, name)
             case Whole() | Number():
                 return self._number(shape, node, name)
             case Flag():
@@ -85,7 +92,9 @@ class Reader:
     def _wrong(self, node: Node, name: str, what: str, hint: str = "") -> Node | None:
         return self._no(node, Code.WRONG_TYPE, f"{shown(name)} must be {what}, not {_kind(node)}", hint)
 
-    def _collection(self, shape: Many | Named | Fields | Variant, node: Node, name: str) -> Node | None:
+    def _collection(
+        self, shape: Many | Named | Fields | Variant | Chosen, node: Node, name: str
+    ) -> Node | None:
         if isinstance(shape, Many):
             if not isinstance(node.value, tuple):
                 return self._wrong(node, name, "a list", "write [a, b] or one - per line")
@@ -99,6 +108,8 @@ class Reader:
                 return self._fields(shape, node, name)
             case Variant():
                 return self._variant(shape, node, name)
+            case Chosen():
+                return self._chosen(shape, node, name)
 
     def _many(self, shape: Many, node: Node, items: Sequence[Node], name: str) -> Node | None:
         if not shape.low <= len(items) <= shape.high:
@@ -112,8 +123,9 @@ class Reader:
     def _named(self, shape: Named, node: Node, name: str) -> Node | None:
         items: dict[str, Node] = {}
         for key, item in node.items.items():
-            if key in shape.later:
-                self.mistakes.add(node.keys[key], Code.LATER, shape.later[key])
+            if key in shape.own:
+                if (read := self.read(shape.own[key].shape, item, key)) is not None:
+                    items[key] = read
                 continue
             if not re.fullmatch(shape.key.pattern, key):
                 self.mistakes.add(
@@ -124,7 +136,7 @@ class Reader:
                 continue
             if (read := self.read(shape.of, item, key)) is not None:
                 items[key] = read
-        if len(node.items) < shape.low:
+        if len(node.items.keys() - shape.own.keys()) < shape.low:
             return self._no(node, Code.BAD_VALUE, f"{shown(name)} is empty")
         return Node(node.place, items, node.keys) if len(items) == len(node.items) else None
 
@@ -180,6 +192,64 @@ class Reader:
                 nearest(chosen.value, shape.of),
             )
         return self._fields(shape.of[chosen.value], node, name)
+
+    def _chosen(self, shape: Chosen, node: Node, name: str) -> Node | None:
+        there = [key for key in node.items if key in shape.of]
+        if len(there) == 1:
+            return self._fields(shape.of[there[0]], node, name)
+        if there:
+            text = f"{shown(name)} is one {shape.what}, not {len(there)}: {', '.join(there)}"
+            return self._no(
+                Node(node.keys[there[1]], HOLE), Code.BAD_VALUE, text, "give each a name of its own"
+            )
+        others = {key for fields in shape.of.values() for key in fields.keys}
+        for key in node.items:
+            if key not in others:
+                near = nearest(key, {*shape.of, *others})
+                return self._no(
+                    Node(node.keys[key], HOLE), Code.UNKNOWN_KEY, f"unknown key {shown(key)}", near
+                )
+        text = f"{shown(name)} does not say which {shape.what} it is"
+        return self._no(node, Code.MISSING_KEY, text, f"one of {', '.join(shape.of)}")
+
+    def _written(self, shape: Text | Language | Constant, node: Node, name: str) -> Node | None:
+        match shape:
+            case Text():
+                return self._text(shape, node, name)
+            case Language():
+                return self._language(shape, node, name)
+            case Constant():
+                return self._constant(node, name)
+
+    def _language(self, shape: Language, node: Node, name: str) -> Node | None:
+        if not isinstance(node.value, str):
+            return self._wrong(node, name, shape.what, "write it in quotes" if _is_scalar(node) else "")
+        try:
+            shape.check(node.value)
+        except Misfit as misfit:
+            self.misfit(node, misfit)
+            return None
+        return node
+
+    def misfit(self, node: Node, misfit: Misfit, about: str = "") -> None:
+        """Tell it at the very character, where the file has the text as it is."""
+        place, text = node.place, misfit.text
+        if misfit.at is not None and node.lead is not None:
+            place = replace(place, column=place.column + node.lead + misfit.at)
+        elif misfit.at is not None:
+            text = f"{text} (character {misfit.at + 1} of it)"
+        near = nearest(misfit.name, misfit.known) if misfit.name else ""
+        hint = near if near.startswith("did") or 0 < len(near) < _LINE else misfit.hint
+        self.mistakes.add(place, Code.BAD_EXPRESSION, text + about, hint)
+
+    def _constant(self, node: Node, name: str) -> Node | None:
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return self._wrong(node, name, "text or a number")
+        if isinstance(value, float) and len(Decimal(repr(value)).as_tuple().digits) > _EXACT:
+            text = f"{shown(name)} has more digits than a number keeps here"
+            return self._no(node, Code.BAD_VALUE, text, "write it in quotes, as it is")
+        return node
 
     def _secret(self, node: Node, name: str) -> Node | None:
         if isinstance(node.value, SecretRef):

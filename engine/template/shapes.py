@@ -6,7 +6,7 @@ nothing else knows what a file may hold. This room reads nothing and knows no ki
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -90,6 +90,20 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class Language:
+    """Text in a language of its own: ``check`` raises Misfit for text that is not in it."""
+
+    what: str
+    check: Callable[[str], object]
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value to compare with: text, or a number that is exact."""
+
+
+@dataclass(frozen=True, slots=True)
 class Anything:
     """Any value: whoever takes it reads it with a shape of its own."""
 
@@ -105,12 +119,12 @@ class Many:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A map of named things."""
+    """A map of named things; beside them may stand some keys of its ``own``."""
 
     of: Shape
     key: Text
     low: int = 0
-    later: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Key] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +155,14 @@ class Variant:
     unknown: Code = Code.BAD_VALUE
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A map that has exactly one of some keys, which says what else it may hold: ``what`` is such a thing."""
+
+    of: Mapping[str, Fields]
+    what: str
+
+
 Shape = (
     Text
     | Whole
@@ -150,11 +172,14 @@ Shape = (
     | Duration
     | Size
     | Secret
+    | Language
+    | Constant
     | Anything
     | Many
     | Named
     | Fields
     | Variant
+    | Chosen
 )
 
 

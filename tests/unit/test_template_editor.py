@@ -42,7 +42,11 @@ def test_what_we_ship_fits_the_schema(path: Path) -> None:
         (TEMPLATE, "mode: append", "mode: scd9"),
         (TEMPLATE, "version: 2.1.0", "version: two"),
         (TEMPLATE, "required: true", "required: maybe"),
-        (TEMPLATE, "    sink:", "    checks: {}\n    sink:"),
+        (TEMPLATE, "    sink:", "    alerts: {}\n    sink:"),
+        (TEMPLATE, "    sink:", "    checks: {c: {column: a}}\n    sink:"),
+        (TEMPLATE, "    sink:", "    checks: {c: {expr: a > 1, range: {min: 1}}}\n    sink:"),
+        (TEMPLATE, "    sink:", "    checks: {c: {expr: a > 1, on_fail: park}}\n    sink:"),
+        (FLOWS, "freshness: 500ms", "checks: {c: {column: a, one_of: [true]}}"),
         (TEMPLATE, "    sink:", "    landing: {freshness: 10}\n    sink:"),
     ],
 )
@@ -75,3 +79,13 @@ def test_keys_are_explained() -> None:
 
     assert sink["properties"]["keys"]["default"] == "auto"
     assert sink["description"]
+
+
+def test_checks_and_tests_fit_the_schema_where_they_may_stand() -> None:
+    checks = "checks: {a: {expr: 'x > ${param.into}'}, b: {columns: [x, y], not_null: true, on_fail: warn}}"
+    tests = "tests: {t: {columns: {x: int}, rows: [{row: {x: 1}, fails: [a], becomes: quarantined}]}}"
+
+    assert valid(SCHEMA, yaml.safe_load(TEMPLATE.replace("    sink:", f"    {checks}\n    sink:")))
+    assert valid(SCHEMA, yaml.safe_load(TEMPLATE + f"  {tests}\n"))
+    entry = "{table: public.scan_event, " + f"{checks}, {tests}}}"
+    assert valid(SCHEMA, yaml.safe_load(FLOWS.replace("{table: public.customer, deletes: soft}", entry)))
