@@ -212,6 +212,18 @@ class RowTooLarge(EcluseError, code="landing.row-too-large", act=Act.OPERATOR):
     """The topic holds a stub in place of a row above the size limit."""
 
 
+class CheckUnbound(EcluseError, code="landing.check-unbound", act=Act.AUTHOR):
+    """A check of the flow does not fit the columns of its table."""
+
+
+class CheckFailed(EcluseError, code="landing.check-failed", act=Act.OPERATOR):
+    """A row fails a check that stops its flow (``on_fail: fail``)."""
+
+
+class QuarantineTooFull(EcluseError, code="landing.quarantine-too-full", act=Act.OPERATOR):
+    """More of a batch went into quarantine than the flow allows (``quarantine.max_ratio``)."""
+
+
 class GapAhead(EcluseError, code="landing.gap-ahead", act=Act.OPERATOR):
     """The capture found a gap in this flow's table; the landing stops at the first position in doubt."""
 

@@ -26,7 +26,8 @@ class Entry:
     """One batch of one flow, durable and balanced.
 
     A count is None where nobody can know it any more: an old batch that was booked again from the table's
-    own commits. ``marks`` is JSON: where the flow stands after the batch, in every partition.
+    own commits. ``checks`` are the rows that failed each check, whatever became of them. ``marks`` is JSON:
+    where the flow stands after the batch, in every partition.
     """
 
     flow: str
@@ -52,6 +53,7 @@ class Entry:
     duration_ms: int = 0
     state: str = "landed"  # landed, completed (after a crash), rebooked (from the table's own commits)
     reasons: tuple[str, ...] = field(default=())
+    checks: Mapping[str, int] = field(default_factory=dict)
     marks: str = "{}"
 
 
@@ -86,6 +88,7 @@ def to_row(entry: Entry) -> dict[str, Any]:
     row = asdict(entry)
     row["offsets"] = json.dumps({str(p): list(span) for p, span in sorted(entry.offsets.items())})
     row["reasons"] = list(entry.reasons)
+    row["checks"] = json.dumps(dict(entry.checks), sort_keys=True)
     return row
 
 
@@ -94,6 +97,7 @@ def from_row(row: Mapping[str, Any]) -> Entry:
     values = dict(row)
     values["offsets"] = {int(p): (a, b) for p, (a, b) in json.loads(row["offsets"]).items()}
     values["reasons"] = tuple(row["reasons"] or ())
+    values["checks"] = json.loads(row["checks"] or "{}")
     return Entry(**values)
 
 
@@ -122,6 +126,7 @@ QUARANTINE: Final = (
 """The quarantine's columns. A row is known by (topic_id, partition, offset, stage) and (app_id, seq).
 
 ``stage`` is ``decode`` (the bytes are no record of ours), ``schema`` (the table cannot follow the record's
-schema, and a person has accepted that), ``type`` (a value has no place in its column) or ``apply`` (the
-record is sound, and the table has no row to apply it to).
+schema, and a person has accepted that), ``type`` (a value has no place in its column), ``check`` (it fails
+checks) or ``apply`` (the record is sound, and the table has no row to apply it to). ``unfit`` holds the
+values that ``type`` and ``check`` are about, by column.
 """

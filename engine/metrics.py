@@ -31,6 +31,7 @@ CAPTURE_WAITED: Final = "ecluse_capture_topic_waits_total"
 LANDING_BATCHES: Final = "ecluse_landing_batches_total"
 LANDING_READ: Final = "ecluse_landing_read_total"
 LANDING_ROWS: Final = "ecluse_landing_rows_total"
+LANDING_CHECKS: Final = "ecluse_landing_check_failures_total"
 LANDING_FAILURES: Final = "ecluse_landing_failures_total"
 LANDING_LAG: Final = "ecluse_landing_lag_offsets"
 LANDING_LANDED: Final = "ecluse_landing_last_landed_timestamp_seconds"
@@ -103,6 +104,10 @@ class LandingMeters:
         self._batches = Counter(LANDING_BATCHES, "Batches landed.", labels, registry=into)
         self._read = Counter(LANDING_READ, "Records read.", labels, registry=into)
         self._rows = Counter(LANDING_ROWS, "What became of them.", [*labels, "outcome"], registry=into)
+        self._checks = Counter(
+            LANDING_CHECKS, "Rows that failed a check, whatever became of them.", [*labels, "check"],
+            registry=into,
+        )  # fmt: skip
         self._failures = Counter(LANDING_FAILURES, "Failures, by code.", [*labels, "code"], registry=into)
         self._lag = Gauge(LANDING_LAG, "Offsets that have not landed.", labels, registry=into)
         self._landed = Gauge(LANDING_LANDED, "When a batch last landed.", labels, registry=into)
@@ -121,6 +126,11 @@ class LandingMeters:
         self._landed.labels(flow).set(at_s)
         if committed_s is not None:
             self._commit.labels(flow).set(committed_s)
+
+    def checked(self, flow: str, checks: Mapping[str, int]) -> None:
+        """Count the rows of a batch that failed each check."""
+        for check, count in checks.items():
+            self._checks.labels(flow, check).inc(count)
 
     def failed(self, flow: str, code: str) -> None:
         """Count what parked or stopped a flow."""

@@ -75,8 +75,9 @@ def one(
         )
         if record.key_json:
             show.line(f"  key   {record.key_json}  ({record.op})")
+        word = "wrong" if record.stage == "check" else "unfit"
         for column, text in record.unfit.items():
-            show.line(f"  unfit {column} = {text}")
+            show.line(f"  {word} {column} {'is NULL' if text is None else f'= {text}'}")
         show.line(f"  value {quarantine.readable(record.value)}")
         show.line(f"  since {record.quarantined_at:%d %b %Y %H:%M:%S}")
     show.note(mistakes.count(len(found), "record") if found else f"nothing of {flow} is in quarantine")

@@ -11,11 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.errors import EcluseError, GapAhead, OffsetsGone, RowTooLarge, SchemaBlocked, TopicReplaced
-
-ANSWERABLE: Final = frozenset(
-    error.code for error in (GapAhead, OffsetsGone, RowTooLarge, SchemaBlocked, TopicReplaced)
+from engine.errors import (
+    CheckFailed,
+    EcluseError,
+    GapAhead,
+    OffsetsGone,
+    QuarantineTooFull,
+    RowTooLarge,
+    SchemaBlocked,
+    TopicReplaced,
 )
+
+_ANSWERABLE: Final = (
+    CheckFailed, GapAhead, OffsetsGone, QuarantineTooFull, RowTooLarge, SchemaBlocked, TopicReplaced,
+)  # fmt: skip
+ANSWERABLE: Final = frozenset(error.code for error in _ANSWERABLE)
 """The stops that an answer helps; every other has to be mended first."""
 READ_AGAIN: Final = frozenset(error.code for error in (GapAhead, OffsetsGone, TopicReplaced))
 """Those behind which reading the table again brings back what is missing."""

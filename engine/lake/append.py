@@ -20,6 +20,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.lake import halt
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
+from engine.lake.compile import Checker
 from engine.lake.decode import Decoder
 from engine.lake.halt import Kind
 from engine.lake.ranges import Range
@@ -50,10 +51,11 @@ _PARTS = ("op", "writer", "_position", "strand", "early", "ts_us", "tx", "attemp
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What has to be compared with: positions to look up when the waters are in doubt, newest attempts."""
+    """What rows are held against: checks, positions to look up where waters are in doubt, newest attempts."""
 
     held: DataFrame | None = None
     attempts: Attempts = field(default_factory=dict)
+    checker: Checker | None = None
 
 
 def rows(
@@ -61,8 +63,10 @@ def rows(
 ) -> Counted:
     """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
     frame = marked(decoded(raw, decoder), batch, known)
-    counted = observe(frame, counts(batch))
+    counted = observe(frame, counts(batch, known.checker))
     good = counted.frame.where("_reason IS NULL AND NOT _again")
+    if known.checker is not None:
+        good = good.where(known.checker.lands)
     return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
 
 
@@ -74,7 +78,10 @@ def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
 
 
 def marked(frame: DataFrame, batch: Batch, known: Known) -> DataFrame:
-    """Records with ``_again``: their position was there before, or a newer attempt brings their row."""
+    """Records with ``_again``: their position was there before, or a newer attempt brings their row.
+
+    With checks, ``_failed`` says which of them the others fail.
+    """
     found = _again(batch)
     if known.attempts:
         found = (
@@ -83,7 +90,12 @@ def marked(frame: DataFrame, batch: Batch, known: Known) -> DataFrame:
     if known.held is not None:
         frame = frame.join(known.held, F.col("_position") == F.col("_held"), "left")
         found = f"({found}) OR (_reason IS NULL AND op <> 'f' AND _held IS NOT NULL)"
-    return frame.withColumn("_again", F.expr(found))
+    return checked(frame.withColumn("_again", F.expr(found)), known.checker, "_again")
+
+
+def checked(frame: DataFrame, checker: Checker | None, passed_over: str) -> DataFrame:
+    """Records with the checks that they fail, where there are checks."""
+    return frame if checker is None else frame.withColumn("_failed", F.expr(checker.failed(passed_over)))
 
 
 def _again(batch: Batch) -> str:
@@ -126,7 +138,7 @@ def at_most(column: str, position: Position) -> str:
     )
 
 
-def counts(batch: Batch) -> dict[str, str]:
+def counts(batch: Batch, checker: Checker | None = None) -> dict[str, str]:
     """The counters of a batch: alias to aggregate."""
     found = {
         "n": "count(1)",
@@ -140,15 +152,19 @@ def counts(batch: Batch) -> dict[str, str]:
     if batch.dedupe:
         for p in sorted(batch.span):
             found[f"w{p}"] = f"max(CASE WHEN partition = {p} AND _reason IS NULL THEN writer END)"
-    return found
+    return found if checker is None else found | checker.counters()
 
 
-def seen(batch: Batch, got: Mapping[str, Any]) -> Seen:
+def seen(batch: Batch, got: Mapping[str, Any], checker: Checker | None = None) -> Seen:
     """What the counters say."""
+    bounds = () if checker is None else checker.bounds
+    checks = {bound.name: int(got[f"k{n}"]) for n, bound in enumerate(bounds)}
     return Seen(
         read=got["n"],
-        bad=got["bad"],
+        bad=got["bad"] + got.get("held", 0),
         duplicates=got["again"],
+        dropped=got.get("dropped", 0),
+        checks={check: count for check, count in checks.items() if count},
         committed_us_min=got["first_us"],
         committed_us_max=got["last_us"],
         waters=raised(batch, got),
@@ -190,7 +206,7 @@ def columns(decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> 
 def counted(raw: DataFrame, decoder: Decoder, batch: Batch, known: Known) -> Mapping[str, Any]:
     """What the batch's own job counted, counted again without writing."""
     frame = marked(decoded(raw, decoder), batch, known)
-    aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counts(batch).items()]
+    aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counts(batch, known.checker).items()]
     row: Mapping[str, Any] = frame.agg(*aggregates).collect()[0].asDict()
     return row
 

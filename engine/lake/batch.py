@@ -61,8 +61,9 @@ class Batch:
     ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1),
     ``floor_op``: because of what.
     ``stubs``: (partition, offset) of stubs of rows above the size limit that are quarantined, as a person
-    has accepted. ``aside``: blocked schema ids whose records are quarantined, as a person has accepted, and
-    the reason that stands there. ``accepted``: every answer that the batch goes on by.
+    has accepted; ``refused``: so are rows that fail a check which stops the flow. ``aside``: blocked schema
+    ids whose records are quarantined, as a person has accepted, and the reason that stands there.
+    ``accepted``: every answer that the batch goes on by.
     """
 
     flow: FlowPlan
@@ -81,6 +82,7 @@ class Batch:
     floors_in_batch: bool = False
     floor_op: str = "t"
     stubs: frozenset[tuple[int, int]] = frozenset()
+    refused: frozenset[tuple[int, int]] = frozenset()
     aside: Mapping[int, str] = field(default_factory=dict)
     accepted: tuple[Answer, ...] = ()
 
@@ -110,6 +112,7 @@ class Batch:
             "floor": self.floor,
             "floors_in_batch": self.floors_in_batch,
             "stubs": sorted(self.stubs),
+            "refused": sorted(self.refused),
             "aside": _aside_text(self.aside),
             "accepted": [asdict(answer) for answer in self.accepted],
         }
@@ -135,6 +138,7 @@ def again(commit: Commit, flow: FlowPlan, driver: str) -> Batch:
         floor=_position(said["floor"]),
         floors_in_batch=bool(said["floors_in_batch"]),
         stubs=frozenset((p, offset) for p, offset in said["stubs"]),
+        refused=frozenset((p, offset) for p, offset in said.get("refused", ())),
         aside=aside_from(said["aside"]),
         accepted=tuple(Answer(**each) for each in said["accepted"]),
     )
@@ -194,6 +198,8 @@ class Seen:
     duplicates: int = 0
     merged_away: int = 0
     late: int = 0
+    dropped: int = 0  # by a check that says so
+    checks: Mapping[str, int] = field(default_factory=dict)  # rows that failed it, by check
     unset: int = 0  # sound records without a row to apply them to, quarantined as such
     remembered: int = 0  # deletes and floors: rows of the tombstones' own commit
     leaving: int = 0  # rows of the table that its deletes and floors meet
@@ -228,7 +234,7 @@ def entry(
         merged_away=seen.merged_away,
         duplicates=seen.duplicates,
         late=seen.late,
-        dropped=0,
+        dropped=seen.dropped,
         quarantined=quarantined,
         table_version=version,
         committed_us_min=seen.committed_us_min,
@@ -237,6 +243,7 @@ def entry(
         duration_ms=max(0, (now_us - batch.landed_at_us) // 1000),
         state=state,
         reasons=tuple(answer.reason for answer in batch.accepted),
+        checks=dict(sorted(seen.checks.items())),
         marks=After(batch.next, seen.waters, batch.doubt, batch.aside).text(),
     )
 
@@ -272,6 +279,7 @@ def rebooked(commit: Commit, flow: FlowPlan) -> Entry:
         merged_away=None,
         duplicates=None,
         late=None,
+        dropped=None,
         quarantined=None,
     )
 

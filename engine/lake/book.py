@@ -56,6 +56,7 @@ LEDGER: Final = pa.schema(
         pa.field("duration_ms", pa.int64()),
         pa.field("state", pa.string()),
         pa.field("reasons", pa.list_(pa.string())),
+        pa.field("checks", pa.string()),
         pa.field("marks", pa.string()),
     ]
 )
@@ -120,6 +121,15 @@ class Book:
             if not deltalake.DeltaTable.is_deltatable(str(self._path)):
                 self._path.mkdir(parents=True, exist_ok=True)
                 deltalake.DeltaTable.create(str(self._path), LEDGER, mode="ignore", configuration=_PROPERTIES)
+            self._grow()
+
+    def _grow(self) -> None:
+        """Give a ledger of an earlier version the columns that came later; they are NULL in its entries."""
+        table = deltalake.DeltaTable(str(self._path))
+        known = {field.name for field in table.schema().fields}
+        missing = [deltalake.Field.from_arrow(field) for field in LEDGER if field.name not in known]
+        if missing:
+            table.alter.add_columns(missing)
 
     def add(self, entry: Entry) -> None:
         """Book a batch; booking it again changes nothing."""

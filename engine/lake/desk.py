@@ -18,7 +18,9 @@ from engine.lake.batch import Position, Water
 from engine.lake.book import Book
 from engine.lake.decode import Writer
 from engine.lake.evolve import Target
+from engine.ledger import Entry
 from engine.plan import FlowPlan, LanePlan
+from engine.schema import Shape
 
 
 class Schemas(Protocol):
@@ -98,4 +100,6 @@ class Standing:
     doubt: Position | None = None  # see ``landed``
     three_state: bool = False
     small_files: int = 0
+    last: Entry | None = None  # the newest batch, as it was booked
+    bound: Shape = field(default_factory=dict)  # the columns that its checks are known to fit
     taken: list[Answer] = field(default_factory=list)

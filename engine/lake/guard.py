@@ -32,7 +32,7 @@ def check(desk: Desk, standing: Standing, answers: Sequence[Answer]) -> None:
         raise _went(standing)
     bounds = _bounds(desk, flow)
     if standing.topic_id and found != standing.topic_id:
-        _take(standing, answers, _another(standing, found))
+        take(standing, answers, _another(standing, found))
         _begin_again(desk, standing, bounds)
     standing.topic_id = found
     silent = sorted(standing.offsets.keys() - bounds.keys())
@@ -40,11 +40,11 @@ def check(desk: Desk, standing: Standing, answers: Sequence[Answer]) -> None:
         raise TopicUnreachable(f"partition {silent[0]} does not tell its offsets", where=flow.topic.name)
     back = ranges.rewound(standing.offsets, _latest(bounds))
     if back:
-        _take(standing, answers, _shorter(standing, back[0]))
+        take(standing, answers, _shorter(standing, back[0]))
         _begin_again(desk, standing, bounds)
     lost = ranges.losses(standing.offsets, {p: first for p, (first, _) in bounds.items()})
     if lost:
-        _take(standing, answers, _gone(flow, lost, "which have not landed"))
+        take(standing, answers, _gone(flow, lost, "which have not landed"))
         standing.offsets |= {loss.partition: loss.end for loss in lost}
 
 
@@ -59,7 +59,7 @@ def readable(desk: Desk, standing: Standing, commit: Commit, answers: Sequence[A
         raise _went(standing, since)
     if found != standing.topic_id:
         # a record of the new topic may have been read as one of the old: the table is asked (``landed``)
-        _take(standing, answers, _another(standing, found, since))
+        take(standing, answers, _another(standing, found, since))
         return False
     bounds = {p: bounds for p, bounds in _bounds(desk, flow).items() if p in commit.span}
     silent = sorted(commit.span.keys() - bounds.keys())
@@ -67,13 +67,13 @@ def readable(desk: Desk, standing: Standing, commit: Commit, answers: Sequence[A
         raise TopicUnreachable(f"partition {silent[0]} does not tell its offsets", where=flow.topic.name)
     back = ranges.rewound({p: end for p, (_, end) in commit.span.items()}, _latest(bounds))
     if back:
-        _take(standing, answers, _shorter(standing, back[0]))
+        take(standing, answers, _shorter(standing, back[0]))
         return False
     first = {p: min(bounds[p][0], end) for p, (_, end) in commit.span.items()}
     lost = ranges.losses({p: start for p, (start, _) in commit.span.items()}, first)
     if lost:
         which = f"which batch {commit.seq} has landed and nobody has counted"
-        _take(standing, answers, _gone(flow, lost, which))
+        take(standing, answers, _gone(flow, lost, which))
     return not lost
 
 
@@ -87,8 +87,10 @@ def _latest(bounds: Bounds) -> dict[int, int]:
     return {p: latest for p, (_, latest) in bounds.items()}
 
 
-def _take(standing: Standing, answers: Sequence[Answer], error: EcluseError) -> None:
+def take(standing: Standing, answers: Sequence[Answer], error: EcluseError | None) -> None:
     """Go on by a person's answer to exactly this; raise what nobody has answered."""
+    if error is None:
+        return
     accepted = answer.find(answers, error)
     if accepted is None:
         raise error

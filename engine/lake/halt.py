@@ -11,13 +11,14 @@ above sees a foreign exception.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from py4j.protocol import Py4JError
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException, IllegalArgumentException, ParseException, PySparkException
+from pyspark.sql import SparkSession
 
 from engine.errors import EcluseError, LakeUnreachable, LandingFenced
 
@@ -34,6 +35,7 @@ class Kind(StrEnum):
     WRITER = "writer"  # it comes from another writer epoch; detail: the epoch
     FLOOR = "floor"  # it is a control record that deletes what lies below it
     UNSET = "unset"  # it leaves a column unset
+    CHECK = "check"  # it fails a check that stops its flow; detail: which
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,18 @@ def run(work: Callable[[], T], *, where: str) -> T | Halt:
             return halt
         lasting = isinstance(error, AnalysisException)
         raise translate(text, where=where, hint=_LASTING if lasting else _PASSING) from error
+
+
+def refused(session: SparkSession, frame: Callable[[], object], patterns: Iterable[str]) -> str:
+    """Why Spark cannot take a frame, or Java one of these regular expressions; empty where both can."""
+    try:
+        frame()
+        java: Any = session.sparkContext._jvm  # noqa: SLF001 - there is no other way to the compiler of patterns
+        for pattern in patterns:
+            java.java.util.regex.Pattern.compile(pattern)
+    except (AnalysisException, ParseException, IllegalArgumentException) as error:
+        return str(error).split("\n", 1)[0]
+    return ""
 
 
 def sure(work: Callable[[], T], *, where: str) -> T:

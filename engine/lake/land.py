@@ -17,13 +17,15 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 
 from engine import ledger
-from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, RowTooLarge, SchemaBlocked, answers
+from engine.errors import Bug, EcluseError, GapAhead, LandingFenced, SchemaBlocked, answers
 from engine.lake import (
     answer,
     append,
     attempts,
     batch,
     book,
+    breaker,
+    checking,
     commits,
     guard,
     halt,
@@ -41,6 +43,7 @@ from engine.lake.answer import Answer
 from engine.lake.append import Counted, Known
 from engine.lake.batch import Batch, Seen
 from engine.lake.commits import Commit
+from engine.lake.compile import Checker
 from engine.lake.decode import Decoder
 from engine.lake.desk import Desk, Gap, Standing
 from engine.lake.fold import Fold
@@ -76,6 +79,7 @@ def land(
     the flow before anything of the batch has landed.
     """
     guard.check(desk, standing, answers)
+    guard.take(standing, answers, breaker.tripped(standing))
     span = ranges.plan(standing.offsets, ends, standing.flow.rows_per_commit)
     if not span:
         return None, None
@@ -83,7 +87,7 @@ def land(
     gap = desk.gaps().get(standing.flow.name)
     attempt = _Attempt(desk, standing, span, gap, answers)
     desk.at("landing.before-batch")
-    return attempt.run(), attempt.stop
+    return attempt.run(), attempt.stop or breaker.tripped(standing)
 
 
 def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
@@ -105,9 +109,18 @@ def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
         raise Bug(f"the batch {again.seq} of {plan.name} could not be completed")
     standing.seq, standing.offsets, standing.waters = past.seq, past.offsets, past.waters
     standing.doubt = again.doubt
-    standing.floor, standing.small_files = past.floor, past.small_files
+    standing.floor, standing.small_files, standing.last = past.floor, past.small_files, entry
     standing.target, standing.version = past.target, past.version
     return entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A try that went through: what it counted, asked after its commit, and the records that it rejects."""
+
+    planned: Batch
+    seen: Callable[[], Merged]
+    bad: Callable[[], DataFrame]
 
 
 @dataclass
@@ -122,6 +135,7 @@ class _Attempt:
     done: Batch | None = None  # the batch of a commit that is being completed
     commit: Commit | None = None
     stubs: dict[tuple[int, int], Answer] = field(default_factory=dict)  # stubs that a person accepted
+    refused: dict[tuple[int, int], Answer] = field(default_factory=dict)  # rows that fail a check, the same
     learned: bool = False
     dedupe: bool = False
     floors: bool = False
@@ -140,7 +154,7 @@ class _Attempt:
             planned = self._plan()
             result = halt.run(functools.partial(self._once, planned), where=self._where(planned))
             if not isinstance(result, Halt):
-                return self._after(planned, result)
+                return self._after(result)
             self._answer(result)
         raise Bug(f"{_TRIES} halts in one batch of {self.flow.name}")
 
@@ -156,7 +170,10 @@ class _Attempt:
         if self.done is not None:
             return self.done
         standing = self.standing
-        stubs = {at: answer for at, answer in self.stubs.items() if ranges.holds(self.span, *at)}
+        stubs, refused = (
+            {at: answer for at, answer in each.items() if ranges.holds(self.span, *at)}
+            for each in (self.stubs, self.refused)
+        )
         return Batch(
             flow=standing.flow,
             app_id=standing.app_id,
@@ -173,40 +190,50 @@ class _Attempt:
             floor=standing.floor,
             floors_in_batch=self.floors,
             stubs=frozenset(stubs),
+            refused=frozenset(refused),
             aside=dict(standing.aside),
-            accepted=(*standing.taken, *stubs.values()),
+            accepted=(*standing.taken, *stubs.values(), *refused.values()),
         )
 
     # --- one try
 
-    def _once(self, planned: Batch) -> tuple[Batch, Callable[[], Merged], DataFrame, Decoder]:
+    def _once(self, planned: Batch) -> _Run:
         desk, standing = self.desk, self.standing
         session.tune(desk.session, small=append.small(ranges.size(planned.span)))
         gap = None if self.gap is None else (self.gap.era, self.gap.major)
         decoder = resolve.decoder(desk, standing, gap, planned.stubs)
+        checker = checking.checker(desk, standing, planned.refused)
         raw = read.frame(desk.session, self.flow.topic.name, planned.span, desk.kafka)
         if self.flow.sink.mode == "append" or not standing.target.columns:
-            return planned, self._append(planned, decoder, raw), raw, decoder
-        work = self._scd1(planned, decoder, raw)
+            return self._append(planned, decoder, raw, checker)
+        work = replace(self._scd1(planned, decoder, raw), checker=checker)
         if self.floors and self.done is None:
             planned = merge.floor_of(work)
             work = replace(work, batch=planned)
         merged = merge.run(work, write=self.done is None)
-        return planned, lambda: merged, raw, decoder
+        plain = functools.partial(append.decoded, raw, decoder, quarantine.KEEP)
+        bad = plain if checker is None else work.changes
+        return _Run(planned, lambda: merged, lambda: quarantine.bad(bad(), checker))
 
-    def _append(self, planned: Batch, decoder: Decoder, raw: DataFrame) -> Callable[[], Merged]:
+    def _append(self, planned: Batch, decoder: Decoder, raw: DataFrame, checker: Checker | None) -> _Run:
         path = book.table_path(self.desk.root, self.flow.sink.table)
-        known = self._known(planned, decoder, raw, path)
+        known = replace(self._known(planned, decoder, raw, path), checker=checker)
+
+        def bad() -> DataFrame:
+            frame = append.decoded(raw, decoder, quarantine.KEEP)
+            # a row that came again is a duplicate, whatever it holds: so what came before is asked again too
+            return quarantine.bad(frame if checker is None else append.marked(frame, planned, known), checker)
+
         if self.done is not None:
             row = append.counted(raw, decoder, planned, known)
-            return lambda: Merged(append.seen(planned, row), None)
+            return _Run(planned, lambda: Merged(append.seen(planned, row, checker), None), bad)
         attempts.replace(self.desk.session, path, self._before, known.attempts)
         rows: Counted = append.rows(raw, decoder, planned, table.engine_columns(self.flow), known)
         small = append.files(ranges.size(planned.span), len(planned.span))
         frame = rows.frame if small is None else rows.frame.coalesce(small)
         table.append(frame, path, app_id=planned.app_id, seq=planned.seq, metadata=planned.metadata())
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
-        return lambda: Merged(append.seen(planned, rows.observation.get), None)
+        return _Run(planned, lambda: Merged(append.seen(planned, rows.observation.get, checker), None), bad)
 
     def _known(self, planned: Batch, decoder: Decoder, raw: DataFrame, path: Path) -> Known:
         spark, held, parts = self.desk.session, None, {}
@@ -261,12 +288,11 @@ class _Attempt:
                 accepted = self._accepted(found, resolve.stopped(standing, found.detail, at))
                 if accepted is not None:
                     resolve.set_aside(standing, found.detail, accepted)
-            case Kind.STUB:
-                hint = f"ecluse resolve {flow.name} --accept-gap leaves this row out"
-                large = RowTooLarge("a row above the size limit", where=where, hint=hint)
-                accepted = self._accepted(found, large)
+            case Kind.STUB | Kind.CHECK:
+                accepted = self._accepted(found, resolve.refusal(flow, found, where))
                 if accepted is not None:
-                    self.stubs[found.partition, found.offset] = accepted
+                    rows = self.stubs if found.kind is Kind.STUB else self.refused
+                    rows[found.partition, found.offset] = accepted
             case Kind.GAP:
                 text = self.gap.text if self.gap is not None else "the capture found a gap"
                 self._shorten(found, GapAhead(text, where=where, hint=answers(flow.name)))
@@ -284,17 +310,17 @@ class _Attempt:
 
     # --- after the commit
 
-    def _after(self, planned: Batch, result: tuple[Batch, Callable[[], Merged], DataFrame, Decoder]) -> Entry:
-        planned, seen_now, raw, decoder = result
+    def _after(self, run: _Run) -> Entry:
+        planned = run.planned
         desk, standing, done = self.desk, self.standing, self.done is not None
         path = book.table_path(desk.root, self.flow.sink.table)
         commit = self.commit or self._read_back(path, planned)
         if not done:
             desk.at(f"landing.after-table:{self.flow.name}")
             guard.same_topic(desk, standing)
-        merged = halt.sure(seen_now, where=self._where(planned))
+        merged = halt.sure(run.seen, where=self._where(planned))
         batch.check_deleted(planned, merged.seen, commit)
-        held = self._quarantine(planned, merged, raw, decoder)
+        held = self._quarantine(run, merged)
         entry = batch.entry(
             planned,
             merged.seen,
@@ -308,6 +334,7 @@ class _Attempt:
         desk.at(f"landing.before-ledger:{self.flow.name}")
         desk.book.add(entry)
         self._move(planned, merged.seen, commit)
+        standing.last = entry
         return entry
 
     def _read_back(self, path: Path, planned: Batch) -> Commit:
@@ -323,22 +350,22 @@ class _Attempt:
         self.standing.version = version
         return commit
 
-    def _quarantine(self, planned: Batch, merged: Merged, raw: DataFrame, decoder: Decoder) -> int:
-        expected = merged.seen.bad + merged.seen.unset
+    def _quarantine(self, run: _Run, merged: Merged) -> int:
+        planned, expected = run.planned, merged.seen.bad + merged.seen.unset
         if not expected:
             return 0
-        chosen = halt.sure(lambda: self._rejected(planned, merged, raw, decoder), where=self._where(planned))
+        chosen = halt.sure(lambda: self._rejected(run, merged), where=self._where(planned))
         held = quarantine.write(chosen, self.desk.root, planned, expected=expected)
         self.desk.at(f"landing.after-quarantine:{self.flow.name}")
         return held
 
-    def _rejected(self, planned: Batch, merged: Merged, raw: DataFrame, decoder: Decoder) -> DataFrame:
-        frame = quarantine.bad(raw, decoder)
+    def _rejected(self, run: _Run, merged: Merged) -> DataFrame:
+        frame = run.bad()
         if merged.unset is not None:
             names = frame.columns
             frame = frame.unionByName(merged.unset.select(*names))
         keys = table.keys(self.flow, self.standing.target)
-        return frame.selectExpr(*quarantine.columns(planned, keys, self.desk.now_us()))
+        return frame.selectExpr(*quarantine.columns(run.planned, keys, self.desk.now_us()))
 
     def _move(self, planned: Batch, seen: Seen, commit: Commit) -> None:
         standing = self.standing

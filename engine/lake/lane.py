@@ -296,8 +296,9 @@ class Lane:
     def _count(self, entry: Entry) -> None:
         self.log.info(
             "landed", flow=entry.flow, seq=entry.seq, read=entry.read, landed=entry.landed,
-            quarantined=entry.quarantined, late=entry.late, ms=entry.duration_ms,
+            quarantined=entry.quarantined, dropped=entry.dropped, late=entry.late, ms=entry.duration_ms,
         )  # fmt: skip
+        self.meters.checked(entry.flow, entry.checks)
         committed_us = entry.committed_us_max
         self.meters.landed(
             entry.flow,

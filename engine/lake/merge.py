@@ -21,6 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.lake import append, book, commits, halt, session, table
 from engine.lake.append import decoded
 from engine.lake.batch import Batch, Position, Seen
+from engine.lake.compile import Checker
 from engine.lake.decode import CONTROL, Decoder, name, quote
 from engine.lake.fold import Fold, below, bounds
 from engine.names import avro_name
@@ -41,6 +42,7 @@ class Scd1:
     decoder: Decoder
     raw: DataFrame
     before: int
+    checker: Checker | None = None
 
     @property
     def path(self) -> Path:
@@ -60,13 +62,19 @@ class Scd1:
         again = append.below_water(self.batch.waters)
         if self.batch.lookup:
             frame, again = self._met(frame), "coalesce(_position <= _met, false)"
-        return frame.withColumns(
+        frame = frame.withColumns(
             {
                 "_late": F.expr(self.fold.late(self.batch)),
                 "_again": F.expr(f"_reason IS NULL AND {again}"),
                 "head": F.expr("substring(value, 1, 5)"),
             }
         )
+        return append.checked(frame, self.checker, "_late")
+
+    def _sound(self, changes: DataFrame) -> DataFrame:
+        """The changes that are applied, unless the table has a newer row or none to apply them to."""
+        found = changes.where(f"_reason IS NULL AND NOT _late AND op NOT IN ({CONTROL})")
+        return found if self.checker is None else found.where(self.checker.lands)
 
     def _met(self, frame: DataFrame) -> DataFrame:
         """Records with ``_met``, the newest position that the table or the tombstones have of their key."""
@@ -81,7 +89,7 @@ class Scd1:
 
     def folded(self, changes: DataFrame) -> DataFrame:
         """One row per key."""
-        sound = changes.where(f"_reason IS NULL AND NOT _late AND op NOT IN ({CONTROL})")
+        sound = self._sound(changes)
         image = ("op", "tx", "ts_us", "head", "_position", "unchanged", "_again", "i")
         keyed = sound.selectExpr(*self.fold.key_columns(), *image)
         groups = keyed.groupBy(*(f"k{n}" for n in range(len(self.fold.keys))))
@@ -130,7 +138,7 @@ class Scd1:
 
     def counters(self) -> dict[str, str]:
         """The counters of the records, alias to aggregate."""
-        return append.counts(self.batch) | {
+        return append.counts(self.batch, self.checker) | {
             "below": "count_if(_late)",
             "again": f"count_if(_again AND NOT _late AND op NOT IN ({CONTROL}))",
             "floors": f"count_if(_reason IS NULL AND op IN ({CONTROL}))",
@@ -229,7 +237,7 @@ class Scd1:
             "concat('unchanged-without-row:', concat_ws(',', nullif(lost, ''), nullif(needs, ''))) AS why"
         )
         bad = judged.where("verdict = 'unset'").selectExpr(*(f"{k} AS b{k}" for k in keys), missing)
-        sound = self.changes().where(f"_reason IS NULL AND NOT _late AND op NOT IN ({CONTROL})")
+        sound = self._sound(self.changes())
         on = [sound[f"i.{avro_name(k)}"] == bad[f"bk{n}"] for n, k in enumerate(self.fold.keys)]
         return sound.join(bad, on).withColumn("_reason", F.col("why"))
 
@@ -281,7 +289,7 @@ def run(work: Scd1, *, write: bool) -> Merged:
     unset = work.unset(judged).localCheckpoint() if judged is not None and "unset" in verdicts else None
     if write:
         work.merge(chosen, got)
-    seen = _seen(work.batch, records, verdicts, remembered)
+    seen = _seen(work, records, verdicts, remembered)
     return Merged(replace(seen, leaving=leaving), unset)
 
 
@@ -295,11 +303,11 @@ def _remember(work: Scd1, chosen: DataFrame, got: Mapping[str, Any], *, write: b
 
 
 def _seen(
-    batch: Batch, records: Mapping[str, Any], verdicts: Mapping[str, tuple[int, int]], remembered: int
+    work: Scd1, records: Mapping[str, Any], verdicts: Mapping[str, tuple[int, int]], remembered: int
 ) -> Seen:
     late, unset = verdicts.get("late", (0, 0)), verdicts.get("unset", (0, 0))
     apply = verdicts.get("apply", (0, 0))
-    found = append.seen(batch, {**records, "again": 0})
+    found = append.seen(work.batch, {**records, "again": 0}, work.checker)
     return replace(
         found,
         merged_away=(apply[1] - apply[0]) + (late[1] - late[0]),

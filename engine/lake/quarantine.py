@@ -15,15 +15,16 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
 from engine.lake import book, commits, halt, table
-from engine.lake.append import decoded
 from engine.lake.batch import Batch
-from engine.lake.decode import Decoder, name, quote
+from engine.lake.compile import Checker
+from engine.lake.decode import name, quote
 from engine.lake.ranges import Range
 from engine.ledger import QUARANTINE
 from engine.names import avro_name
 
-_SOUND = ("unfit:", "unchanged-", "key-null:", "utf8:", "row-too-large")
-_KEEP = ("partition", "offset", "value", "key", "timestamp")
+_SOUND = ("unfit:", "check:", "unchanged-", "key-null:", "utf8:", "row-too-large")
+KEEP = ("partition", "offset", "value", "key", "timestamp")
+"""What of a record the quarantine needs besides what was decoded."""
 
 
 def create(session: SparkSession, root: Path) -> None:
@@ -41,11 +42,18 @@ def create(session: SparkSession, root: Path) -> None:
             raise
 
 
-def bad(raw: DataFrame, decoder: Decoder) -> DataFrame:
-    """The records of a range that did not decode or fit, with their reason."""
-    frame = decoded(raw, decoder, _KEEP)
+def bad(frame: DataFrame, checker: Checker | None = None) -> DataFrame:
+    """The records of a range that did not decode, fit or meet its checks, with their reason."""
     # observe stands between decoding and the filter, which Spark would push down and decode with again
-    return frame.observe(Observation(), F.count(F.lit(1)).alias("n")).where("_reason IS NOT NULL")
+    frame = frame.observe(Observation(), F.count(F.lit(1)).alias("n"))
+    if checker is None:
+        return frame.where("_reason IS NOT NULL")
+    frame = frame.where(f"_reason IS NOT NULL OR {checker.held}")
+    found = {
+        "unfit": f"if(_reason IS NULL, {checker.offending()}, unfit)",
+        "_reason": f"coalesce(_reason, {checker.reason()})",
+    }
+    return frame.withColumns({name: F.expr(text) for name, text in found.items()})
 
 
 def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
@@ -56,7 +64,7 @@ def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
     pairs = ", ".join(f"{quote(k)}, i.{name(avro_name(k))}" for k in keys)
     key_json = f"if({sound}, to_json(named_struct({pairs})), NULL)" if pairs else "cast(NULL AS string)"
     stage = (
-        "CASE WHEN _reason LIKE 'unchanged-%' THEN 'apply' "
+        "CASE WHEN _reason LIKE 'unchanged-%' THEN 'apply' WHEN _reason LIKE 'check:%' THEN 'check' "
         "WHEN _reason LIKE 'schema-blocked:%' THEN 'schema' WHEN " + sound + " THEN 'type' ELSE 'decode' END"
     )
     id_ = "CASE WHEN length(value) >= 5 THEN try_cast(conv(hex(substring(value, 2, 4)), 16, 10) AS int) END"

@@ -61,7 +61,7 @@ def _from_commit(desk: Desk, standing: Standing, seq: int) -> tuple[Standing, Co
             where=str(path),
             hint=f"put {book.ledger_path(desk.root)} back from a backup, then restart the landing",
         )
-    standing.seq = seq
+    standing.seq, standing.last = seq, entry
     if commit is not None:
         standing.offsets, standing.topic_id = dict(commit.next), str(commit.said["topic_id"])
         standing.aside = batch.aside_from(commit.said["aside"])

@@ -15,14 +15,16 @@ from collections.abc import Mapping, Sequence
 
 import fastavro
 
-from engine.errors import SchemaBlocked
+from engine.errors import CheckFailed, EcluseError, RowTooLarge, SchemaBlocked
 from engine.lake import book, commits, evolve, halt, read, table
 from engine.lake.answer import Answer
 from engine.lake.batch import Water
 from engine.lake.decode import Decoder, Writer, parse
 from engine.lake.desk import Desk, Standing
 from engine.lake.evolve import Step, Target, Verdict
+from engine.lake.halt import Halt, Kind
 from engine.lake.ranges import Range
+from engine.plan import FlowPlan
 from engine.schema import delta
 
 HEADER_BYTES = 5
@@ -172,6 +174,18 @@ def stopped(standing: Standing, schema_id: int, at: str) -> SchemaBlocked:
         where=f"{flow.name}, {flow.topic.name} schema {schema_id}",
         hint=f"{way_out}; {blocked.hint}" if blocked.hint else way_out,
     )
+
+
+def refusal(flow: FlowPlan, found: Halt, where: str) -> EcluseError:
+    """The stop at one row that must not be passed: one answer is for this row."""
+    if found.kind is Kind.STUB:
+        hint = f"ecluse resolve {flow.name} --accept-gap leaves this row out"
+        return RowTooLarge("a row above the size limit", where=where, hint=hint)
+    check = flow.checks[found.detail].name
+    hint = (
+        f"mend it in the source, then: ecluse resolve {flow.name} --accept-gap puts this row into quarantine"
+    )
+    return CheckFailed(f"a row fails check {check}, which stops the flow", where=where, hint=hint)
 
 
 def set_aside(standing: Standing, schema_id: int, accepted: Answer) -> None:

@@ -46,7 +46,7 @@ class Rejected:
     reason: str
     op: str | None
     key_json: str | None
-    unfit: Mapping[str, str]
+    unfit: Mapping[str, str | None]  # the values that it is about, by column
     schema_id: int | None
     key: bytes | None
     value: bytes | None

@@ -16,12 +16,13 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from engine import ledger
+from engine.checks import Check
 from engine.lake import book, quarantine
 from engine.lake.book import FlowState
 from engine.lake.desk import Gap
 from engine.lake.dispatch import World, drive
 from engine.ledger import Entry
-from engine.plan import FlowPlan, LanePlan, SchemaPolicy, SinkPlan, TopicPlan
+from engine.plan import FlowPlan, LanePlan, QuarantinePlan, SchemaPolicy, SinkPlan, TopicPlan
 from engine.source import TableSpec
 from engine.topic import KafkaTopic
 from tests.support.avro_records import DATE, TIMESTAMP, Field, Maker, Schemas, decimal, envelope
@@ -35,6 +36,7 @@ PARCEL = [
     Field("day", DATE),
     Field("ok", "boolean"),
 ]
+NO_LIMIT = QuarantinePlan(1.0, 1_000)
 POLICY = SchemaPolicy("evolve", "evolve", "keep", "park", "park")
 
 
@@ -128,6 +130,8 @@ class Landing:
         policy: SchemaPolicy = POLICY,
         keys: Sequence[str] = ("id",),
         create: bool = True,
+        checks: Sequence[Check] = (),
+        quarantine: QuarantinePlan = NO_LIMIT,
     ) -> Table:
         topic = f"{self.prefix}.public.{name}"
         if create:
@@ -137,7 +141,7 @@ class Landing:
             table=TableSpec(f"{self.prefix}.{name}", "public", name),
             topic=TopicPlan(topic, partitions, 1, 86_400_000, "backward", 1 << 20), schema=policy,
             sink=SinkPlan(f"bronze.{name}", mode, (), deletes),  # type: ignore[arg-type]
-            freshness_s=0.2, rows_per_commit=rows_per_commit,
+            freshness_s=0.2, rows_per_commit=rows_per_commit, checks=tuple(checks), quarantine=quarantine,
         )  # fmt: skip
         schema = envelope(topic, fields, keys)
         maker = Maker(schema, self.schemas.add(schema))

@@ -15,9 +15,13 @@ from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Transaction
 from connectors.postgres.facts import Server
 from engine import errors, metrics, schema
+from engine.checks import RULES, OnFail
+from engine.checks.functions import FUNCTIONS
+from engine.checks.parse import parse
 from engine.pump.stand import Stand
 from engine.source import STREAM, Mark
 from tests.support import postgres_types
+from tests.support.declared import load, project
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "reference"
@@ -179,3 +183,24 @@ def test_every_fault_of_the_matrix_names_tests_that_are_there_or_says_why_it_has
             text = (ROOT / path).read_text(encoding="utf-8")
             for test in re.findall(r"`(test_\w+)`", tests):
                 assert f"def {test}(" in text, f"{fault}: {path} has no {test}"
+
+
+def test_the_page_of_checks_lists_every_function_as_the_code_has_it() -> None:
+    assert {row[0]: row[3] for row in rows("checks.md")} == {name: f.doc for name, f in FUNCTIONS.items()}
+    page = (DOCS / "checks.md").read_text(encoding="utf-8")
+    assert [kind for kind in RULES if f"| {kind} |" not in page] == []
+    assert [outcome for outcome in OnFail if f"| {outcome.value} |" not in page] == []
+    for text in re.findall(r"expr: \"([^\"]+)\"", page):
+        parse(text)
+
+
+def test_the_checks_of_the_readme_are_read_with_their_tests(tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Checks\n")[2]
+    said = section.partition("```yaml\n")[2].partition("```")[0]
+    flow = (
+        "apiVersion: ecluse/v1\nkind: Flow\nmetadata: {name: orders}\nspec:\n  template: postgres_table@1\n"
+        f"  params: {{connection: shop, table: public.orders}}\n{said}"
+    )
+    read = load(project(tmp_path, {"flows/orders.yaml": flow}))
+    (mine,) = (trial for trial in read.trials if trial.about == "orders")
+    assert [bound.name for bound in mine.checks] == ["item_named", "price_sane"]

@@ -13,7 +13,7 @@ import pytest
 from py4j.protocol import Py4JError, Py4JNetworkError
 
 from engine.errors import LakeUnreachable
-from engine.lake import dispatch, halt, land, lane, quarantine, session
+from engine.lake import dispatch, halt, land, lane, session
 from engine.lake.batch import Seen
 from engine.lake.desk import Standing
 from engine.lake.merge import Merged
@@ -74,14 +74,14 @@ def test_a_batch_whose_jvm_is_gone_parks_its_flow_and_is_no_fault_of_ours(
     begun = an_attempt()
     begun.done = a_batch()
     monkeypatch.setattr(session, "tune", gone)
-    monkeypatch.setattr(quarantine, "bad", gone)
     seat: Any = object.__new__(lane.Lane)
     seat._local, seat.spark, seat.plan = threading.local(), a_session(None), SimpleNamespace(lane="live")
     seat.desk = lambda _session: nothing
     merged = Merged(Seen(read=1, bad=1), None)
+    run = land._Run(a_batch(), lambda: merged, gone)
     steps: list[Callable[[], Any]] = [
         begun.run,
-        lambda: an_attempt()._quarantine(a_batch(), merged, nothing, nothing),
+        lambda: an_attempt()._quarantine(run, merged),
         seat._own_desk,
         lambda: session.end(a_session(None)),
     ]

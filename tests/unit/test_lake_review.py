@@ -202,7 +202,7 @@ def test_i5_records_of_many_strange_schemas_in_one_batch_are_nobodys_and_no_faul
 
     monkeypatch.setattr(read, "schema_ids", schema_ids)
     attempt: Any = land._Attempt(cast("Any", nobody), standing, {0: (3, 900)}, None)
-    attempt._plan, attempt._once, attempt._after = a_batch, once, lambda _batch, result: result
+    attempt._plan, attempt._once, attempt._after = a_batch, once, lambda result: result
     assert attempt.run() == "landed"
     assert standing.foreign == brought
     assert len(looked) == looks

@@ -1,0 +1,114 @@
+"""Checks as SQL text, kept with their plan, and the breaker: what needs no Spark to be seen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.checks import Check, Expression, Misfit, NotNull, OneOf, OnFail, Range
+from engine.checks.bind import bind
+from engine.lake import batch, book, breaker, decode
+from engine.lake.batch import Batch
+from engine.lake.compile import Checker, compiled
+from engine.lake.desk import Standing
+from engine.plan import FlowPlan, QuarantinePlan, SchemaPolicy, SinkPlan, TopicPlan
+from engine.schema import Int32, Shape, String
+from engine.source import TableSpec
+from tests.support.avro_records import Field, envelope
+
+FLOW = FlowPlan(
+    name="shop.parcel", group="default", owner="o", template="t@1.0.0", connection="shop",
+    table=TableSpec("shop.parcel", "public", "parcel"),
+    topic=TopicPlan("shop.public.parcel", 2, 1, 1, "backward", 1 << 20),
+    schema=SchemaPolicy("evolve", "evolve", "keep", "park", "park"),
+    sink=SinkPlan("bronze.parcel", "append", (), "hard"), freshness_s=10, rows_per_commit=100,
+)  # fmt: skip
+BATCH = Batch(
+    flow=FLOW,
+    app_id="a",
+    seq=1,
+    span={0: (0, 9)},
+    topic_id="t",
+    driver="d",
+    landed_at_us=1,
+    waters={},
+    next={0: 9},
+)
+
+CHECKS = (
+    Check("a", OnFail.QUARANTINE, Range(("n",), 0, "9.5")),
+    Check("b", OnFail.DROP, OneOf(("s",), ("it's", "x"))),
+    Check("c", OnFail.FAIL, Expression("n > 1 OR s IS NULL")),
+    Check("d", OnFail.WARN, NotNull(("n", "s"))),
+)
+COLUMNS: Shape = {"n": Int32(), "s": String()}
+
+
+def checker(*checks: Check, **more: Any) -> Checker:
+    return compiled([bind(check, COLUMNS) for check in checks], COLUMNS, **more)
+
+
+def test_a_plan_with_checks_comes_back_from_the_lake_as_it_was(tmp_path: Path) -> None:
+    flow = replace(FLOW, checks=CHECKS, quarantine=QuarantinePlan(0.25, 7))
+    book.store_plan(tmp_path, flow)
+    assert book.load_plan(tmp_path, flow.hash) == flow
+    assert flow.hash != FLOW.hash
+
+
+def test_a_row_that_fails_nothing_costs_its_conditions_and_no_more() -> None:
+    text = checker(*CHECKS).failed("_again")
+    fast, _, slow = text.partition(" THEN 0L WHEN ")
+    assert fast == (
+        "CASE WHEN coalesce(((i.`n` >= 0) AND (i.`n` <= 9.5BD)) AND (i.`s` IN ('it\\'s', 'x')) AND "
+        "((i.`n` > 1) OR (i.`s` IS NULL)) AND (NOT (i.`n` IS NULL)) AND (NOT (i.`s` IS NULL)), true)"
+    )
+    assert "unchanged" in slow
+    assert checker().failed("_again") == "0L"
+
+
+def test_the_worst_of_the_checks_that_a_row_fails_says_what_becomes_of_it() -> None:
+    made = checker(*CHECKS)
+    assert made.held == "(_failed & 5L) <> 0L"
+    assert made.dropped == "((_failed & 2L) <> 0L AND NOT (_failed & 5L) <> 0L)"
+    assert made.lands == "NOT (_failed & 7L) <> 0L"
+    assert "ecluse!check!" in made.failed("_again")
+    answered = checker(*CHECKS, refused=frozenset({(1, 7)})).failed("_again")
+    assert "if(partition = 1 AND offset = 7L, 4L, cast(raise_error" in answered
+    warned = checker(CHECKS[3])
+    assert (warned.held, warned.lands) == ("false", "NOT false")
+
+
+def test_a_column_that_a_record_was_written_without_fails_nothing() -> None:
+    text = json.dumps(envelope("shop.public.parcel", [Field("n", "int")], ["n"]))
+    lacks = decode.parse(7, text, "shop.public.parcel")
+    assert lacks is not None
+    sql = checker(CHECKS[1], writers=[lacks]).failed("_late")
+    assert f"AND NOT coalesce(substring(value, 1, 5) IN (X'{decode.header(7)}'), false)" in sql
+
+
+def test_an_expression_whose_sql_would_be_too_large_is_refused() -> None:
+    text = "n"
+    for _ in range(12):
+        text = f"CASE WHEN {text} BETWEEN 1 AND 2 THEN 1 ELSE 2 END"
+    with pytest.raises(Misfit, match="too large"):
+        checker(Check("c", OnFail.WARN, Expression(f"{text} = 1")))
+
+
+@pytest.mark.parametrize(
+    ("read", "quarantined", "trips"),
+    [(10, 6, True), (10, 5, False), (9, 9, False), (10, None, False), (None, 6, False)],
+)
+def test_a_batch_trips_the_breaker_above_its_ratio_if_it_is_large_enough(
+    read: int | None, quarantined: int | None, *, trips: bool
+) -> None:
+    standing = Standing(replace(FLOW, quarantine=QuarantinePlan(0.5, 10)), "a")
+    assert breaker.tripped(standing) is None
+    entry = batch.entry(BATCH, batch.Seen(read=0, bad=0), version=1, landed=0, quarantined=0, now_us=1)
+    standing.last = replace(entry, read=read, quarantined=quarantined)
+    assert (breaker.tripped(standing) is not None) is trips
+    standing.flow = FLOW  # which never stops
+    assert breaker.tripped(standing) is None
