@@ -90,7 +90,7 @@ def test_flows_on_one_table_agree_on_what_its_topic_holds(tmp_path: Path) -> Non
 
     told = mistakes(project(tmp_path, files))
     assert told[0].startswith("flows/shop.yaml:10:5: template.topic-disagrees: shop.parcel and lone read one")
-    assert told[0].endswith("(<shipped>/postgres_table.yaml:32:20 against templates/own.yaml:15:20)")
+    assert told[0].endswith("(<shipped>/postgres_table.yaml:33:20 against templates/own.yaml:15:20)")
     assert 'disagree on "on_truncate"' in told[0]
 
 
