@@ -24,7 +24,7 @@ SCALES: Final = {"weight": 3, "price": 2}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _START_US: Final = 1_795_240_800_000_000  # 2026-11-21 06:00 UTC
 _PATTERN: Final = "ccuccucucuccucucudcc"  # 12 inserts, 7 updates, 1 delete
-_STATES: Final = ("IN_TRANSIT", "DELIVERED", "AT_DEPOT", "RETURNED", "ANNOUNCED")
+STATES: Final = ("IN_TRANSIT", "DELIVERED", "AT_DEPOT", "RETURNED", "ANNOUNCED")
 _STREETS: Final = (
     "rue de la République, 69002 Lyon",
     "Hauptstraße 7, 10827 Berlin",
@@ -44,7 +44,7 @@ _PROCEDURE: Final = f"""
 CREATE PROCEDURE change(changes bigint, per_transaction bigint) LANGUAGE plpgsql AS $$
 DECLARE
   pattern text[] := string_to_array('{",".join(_PATTERN)}', ',');
-  states text[] := string_to_array('{";".join(_STATES)}', ';');
+  states text[] := string_to_array('{";".join(STATES)}', ';');
   streets text[] := string_to_array('{";".join(_STREETS)}', ';');
   born bigint := 0; dead bigint := 0;
   w numeric(8,3); p numeric(10,2); moment timestamptz; state text; place text;
@@ -90,7 +90,7 @@ INSERT INTO public.parcel
 SELECT i + 1, i * 31 %% 50000, (i * 37 %% 30000) * 0.001,
   CASE WHEN i %% 97 <> 0 THEN (i * 13 %% 1000000) * 0.01 END,
   moment, moment::date, i %% 7 = 0, 'FR' || lpad((i + 1)::text, 11, '0'),
-  (string_to_array('{";".join(_STATES)}', ';'))[1 + i %% 5],
+  (string_to_array('{";".join(STATES)}', ';'))[1 + i %% 5],
   CASE WHEN i %% 50 <> 0
     THEN (1 + i %% 211) || ' ' || (string_to_array('{";".join(_STREETS)}', ';'))[1 + i %% 4] END
 FROM generate_series(0, %s::bigint - 1) AS i,
@@ -114,7 +114,7 @@ def standing(rows: int) -> Iterator[Plain]:
         place = f"{1 + i % 211} {_STREETS[i % 4]}" if i % 50 else None
         yield (
             *("r", i + 1, i * 31 % 50000, i * 37 % 30000, price, moment_us, moment_us // 86_400_000_000),
-            *(i % 7 == 0, f"FR{i + 1:011d}", _STATES[i % 5], place),
+            *(i % 7 == 0, f"FR{i + 1:011d}", STATES[i % 5], place),
         )
 
 
@@ -187,5 +187,5 @@ def expected(changes: int) -> Iterator[Plain]:
         place = f"{1 + i % 211} {_STREETS[i % 4]}" if i % 50 else None
         yield (
             *(op, target, customer, i * 37 % 30000, price, moment_us, day, express, tracking),
-            *(_STATES[i % 5], place),
+            *(STATES[i % 5], place),
         )

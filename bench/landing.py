@@ -1,5 +1,8 @@
 """BENCH=landing: a topic of records into a Delta table, ours against a plain Spark append.
 
+Ours lands it three times per round: without checks, with twenty that every row meets, and with twenty of
+which one row in a hundred fails one, of three reasons. The peer checks nothing in any of them.
+
 Rule: each side is one program with its own JVM, started once and warmed before the first round (what the
 cold pass took is published); a run is a new table from the same topic, beginning to end, in as many files.
 The lake around the tables, with its ledger and its quarantine, is made once, in the cold pass. Ours is the
@@ -14,13 +17,14 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from deltalake import DeltaTable
 
-from bench import change, records, rounds, tally
+from bench import change, checks, records, rounds, tally
+from bench.checks import CLEAN, FAILING, PLAIN
 from bench.measure import Meter, Used
 from bench.place import Place
 from bench.readback import PARTITIONS, make_topic
@@ -34,6 +38,8 @@ COMMITS: Final = 4
 PEER: Final = "spark_append"
 TOPIC: Final = "bench.public.parcel"
 LAYER: Final = "raw"
+CHECKED: Final = "ecluse_20_checks"
+BAD: Final = "ecluse_20_checks_1_percent_bad"
 _PROGRAMS: Final[Mapping[str, str]] = {OURS: "bench.our_landing", PEER: "bench.plain_append"}
 _WARM_UPS: Final = 6  # a JVM of two cores still gets faster in its fifth pass; a landing runs for months
 
@@ -50,6 +56,7 @@ class Lake:
     child: Program
     folder: Path
     pids: Mapping[str, int]
+    table: str = PLAIN  # what its tables are called: our program knows by it which checks are meant
 
     def run(self, _number: int) -> Run:
         """A new table from the whole topic; gone when it has been read."""
@@ -67,7 +74,7 @@ class Lake:
         return used.wall_s
 
     def _land(self) -> tuple[Path, Used]:
-        table = self.folder / LAYER / f"parcel_{time.monotonic_ns()}"
+        table = self.folder / LAYER / f"{self.table}_{time.monotonic_ns()}"
         with Meter({"sut": self.child.process.pid, **self.pids}) as meter:
             self.child.ask(table)
             self.child.wait()
@@ -86,20 +93,29 @@ def run(place: Place, *, scale: float, pairs: int, peers: Iterable[str]) -> dict
     results: dict[str, Any] = {"records": count, "pairs": pairs, "cold": {}}
     with ExitStack() as stack:
         lakes = [stack.enter_context(_lake(place, name, count)) for name in (OURS, *peers)]
+        lakes[1:1] = [replace(lakes[0], name=n, table=t) for n, t in ((CHECKED, CLEAN), (BAD, FAILING))]
         for lake in lakes:
             warm = [lake.warm() for _ in range(max(1, round(_WARM_UPS * scale)))]
             results["cold"][lake.name] = warm[0]
             say(f"{lake.name}: cold {warm[0]:.2f} s, then {', '.join(f'{s:.2f}' for s in warm[1:])} s")
         runs = rounds.play({lake.name: lake.run for lake in lakes}, rounds=pairs, rows=count)
-    rounds.same_rows(runs, expected)
+    rounds.same_rows({name: mine for name, mine in runs.items() if name != BAD}, expected)
+    rounds.same_rows({BAD: runs[BAD]}, tally.of(row for row in records.rows(count) if checks.meets(row)))
     _same_files(runs)
-    say(f"every run: {expected}, {runs[OURS][0].notes['files']} files")
-    return results | {"ratios": rounds.ratios(runs, count), "runs": runs}
+    say(f"every run but the bad: {expected}, {runs[OURS][0].notes['files']} files")
+    sides = {
+        side: {OURS: runs[side], **{peer: runs[peer] for peer in peers}} for side in (OURS, CHECKED, BAD)
+    }
+    return results | {"ratios": {s: rounds.ratios(r, count) for s, r in sides.items()}, "runs": runs}
 
 
 def lines(results: Mapping[str, Any]) -> list[str]:
     """The bench's last words."""
-    return [ratio.line("landing") for ratio in results["ratios"]]
+    return [
+        ratio.line(side.replace(OURS, "landing"))
+        for side, ratios in results["ratios"].items()
+        for ratio in ratios
+    ]
 
 
 @contextmanager

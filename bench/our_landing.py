@@ -1,8 +1,8 @@
 """Our side of the landing bench, as a program: the real dispatch, available now, in a Spark that stays.
 
 Rule: the flow is as the shipped template makes it, but for its batch size; the registry, the topic and the
-lake are real. It reads a table's folder per line from its input, lands the whole topic into it, and
-answers when it is done; a flow that is not streaming then is an error.
+lake are real. It reads a table's folder per line from its input (its name says which checks are meant), lands
+the whole topic into it, and answers when it is done; a flow that is not streaming then is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from bench import change
+from bench import change, checks
 from bench.spark_program import announce, engine, requests
 from engine.lake.dispatch import World, drive
 from engine.lake.session import end, start
@@ -41,6 +41,7 @@ def flow(given: dict[str, Any], path: Path) -> FlowPlan:
         sink=SinkPlan(f"{path.parent.name}.{path.name}", "append", (), "hard"),
         freshness_s=10.0,
         rows_per_commit=given["rows_per_commit"],
+        checks=checks.of(path.name),
     )
 
 

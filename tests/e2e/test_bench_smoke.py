@@ -65,6 +65,9 @@ def test_our_landing_writes_every_record_of_the_topic(place: Place) -> None:
     (run,) = results["runs"][OURS]
     assert run.tally.rows == results["records"]
     assert run.notes["files"] > 0
+    (checked,), (bad,) = (results["runs"][side] for side in (landing.CHECKED, landing.BAD))
+    assert checked.tally == run.tally
+    assert 0 < run.tally.rows - bad.tally.rows < run.tally.rows / 50
 
 
 def _runs(*tallies: Tally) -> dict[str, list[Run]]:
