@@ -93,9 +93,12 @@ def run(place: Place, *, scale: float, pairs: int, peers: Iterable[str]) -> dict
     results: dict[str, Any] = {"records": count, "pairs": pairs, "cold": {}}
     with ExitStack() as stack:
         lakes = [stack.enter_context(_lake(place, name, count)) for name in (OURS, *peers)]
-        lakes[1:1] = [replace(lakes[0], name=n, table=t) for n, t in ((CHECKED, CLEAN), (BAD, FAILING))]
+        checked = [replace(lakes[0], name=n, table=t) for n, t in ((CHECKED, CLEAN), (BAD, FAILING))]
+        ours = [lakes[0], *checked]
+        lakes[:1] = ours
         for lake in lakes:
-            warm = [lake.warm() for _ in range(max(1, round(_WARM_UPS * scale)))]
+            passes = _WARM_UPS / len(ours) if lake in ours else _WARM_UPS  # of a JVM: ours is one
+            warm = [lake.warm() for _ in range(max(1, round(passes * scale)))]
             results["cold"][lake.name] = warm[0]
             say(f"{lake.name}: cold {warm[0]:.2f} s, then {', '.join(f'{s:.2f}' for s in warm[1:])} s")
         runs = rounds.play({lake.name: lake.run for lake in lakes}, rounds=pairs, rows=count)

@@ -35,7 +35,7 @@ def rehearse(session: SparkSession, trial: Trial) -> list[Outcome]:
     # every row stands at a place whose stop is answered: a check that stops its flow stops nothing here
     checker = compiled(trial.checks, trial.columns, refused=frozenset({_PLACE}))
     where = f"{trial.about}, test {trial.name}"
-    refused = checking.refusal(session, checker)
+    refused = halt.sure(lambda: checking.refusal(session, checker), where=where)
     if refused is not None:
         check, why = refused
         raise CheckUnbound(f"check {check}: {why}", where=where, hint="mend the check, then: ecluse test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from engine.cli import look, screen
 from engine.cli.main import main
 from engine.state import State
+from engine.watch import quarantine
 from engine.watch.lake import Written
 from engine.watch.observe import Look
 
@@ -49,4 +51,25 @@ def test_a_flow_in_trouble_is_shown_with_its_first_offsets_and_its_attempts() ->
         "  tried 3 ×, since t1",
         "  next df -h",
         "  next ecluse status",
+    ]
+
+
+def test_a_row_that_failed_checks_is_shown_with_the_values_that_they_found_wrong(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = quarantine.Rejected(
+        flow="shop.parcels", topic="shop.public.parcels", partition=1, offset=7, stage="check",
+        reason="check:named,positive", op="c", key_json='{"id":2}', unfit={"name": None, "weight": "-3.000"},
+        schema_id=1, key=b"k", value=b"\x00v", quarantined_at=datetime(2026, 1, 31, tzinfo=UTC),
+    )  # fmt: skip
+    folder = str(tmp_path / "mine")
+    main(["init", folder], environment={})
+    capsys.readouterr()
+    monkeypatch.setattr(quarantine, "rejected", lambda *_, **__: [held])
+    assert main(["-p", folder, "quarantine", "show", "shop.parcels"], environment={}) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "shop.public.parcels/1 offset 7: check: check:named,positive",
+        '  key   {"id":2}  (c)',
+        "  wrong name is NULL",
+        "  wrong weight = -3.000",
     ]
