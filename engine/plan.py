@@ -95,9 +95,9 @@ class SinkPlan:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinePlan:
-    """How much of a batch may wait in quarantine: above ``max_ratio`` (1: never) the flow stops.
+    """How much of what is read may wait in quarantine: above ``max_ratio`` (1: never) the flow stops.
 
-    A batch of fewer than ``min_rows`` records is not judged.
+    Fewer than ``min_rows`` records are not judged; small batches are taken together.
     """
 
     max_ratio: float

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from engine.errors import LedgerDisagrees
 from engine.lake.answer import Answer
@@ -20,6 +20,11 @@ from engine.plan import FlowPlan
 
 Position = tuple[int, int, int]
 """(era, major, minor)."""
+
+
+Window = tuple[int, int]
+"""Of some batches in a row: the records that were read, and those that went into quarantine."""
+EMPTY: Final[Window] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Batch:
     ``stubs``: (partition, offset) of stubs of rows above the size limit that are quarantined, as a person
     has accepted; ``refused``: so are rows that fail a check which stops the flow. ``aside``: blocked schema
     ids whose records are quarantined, as a person has accepted, and the reason that stands there.
-    ``accepted``: every answer that the batch goes on by.
+    ``accepted``: every answer that the batch goes on by. ``window``: what the breaker has so far.
     """
 
     flow: FlowPlan
@@ -85,6 +90,7 @@ class Batch:
     refused: frozenset[tuple[int, int]] = frozenset()
     aside: Mapping[int, str] = field(default_factory=dict)
     accepted: tuple[Answer, ...] = ()
+    window: Window = EMPTY
 
     @property
     def lookup(self) -> bool:
@@ -115,6 +121,7 @@ class Batch:
             "refused": sorted(self.refused),
             "aside": _aside_text(self.aside),
             "accepted": [asdict(answer) for answer in self.accepted],
+            "window": self.window,
         }
         return json.dumps(said, sort_keys=True)
 
@@ -141,6 +148,7 @@ def again(commit: Commit, flow: FlowPlan, driver: str) -> Batch:
         refused=frozenset((p, offset) for p, offset in said.get("refused", ())),
         aside=aside_from(said["aside"]),
         accepted=tuple(Answer(**each) for each in said["accepted"]),
+        window=_window(said),
     )
 
 
@@ -165,6 +173,7 @@ class After:
     waters: Waters
     doubt: Position | None = None
     aside: Mapping[int, str] = field(default_factory=dict)
+    window: Window = EMPTY
 
     def text(self) -> str:
         """The same as JSON."""
@@ -173,6 +182,7 @@ class After:
             "waters": waters_text(self.waters),
             "doubt": self.doubt,
             "aside": _aside_text(self.aside),
+            "window": self.window,
         }
         return json.dumps(said)
 
@@ -186,7 +196,8 @@ def after(entry: Entry) -> After:
     """
     said = json.loads(entry.marks)
     offsets = {int(p): int(offset) for p, offset in said["next"].items()}
-    return After(offsets, waters_from(said["waters"]), _position(said["doubt"]), aside_from(said["aside"]))
+    doubt, aside = _position(said["doubt"]), aside_from(said["aside"])
+    return After(offsets, waters_from(said["waters"]), doubt, aside, _window(said))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,8 +255,21 @@ def entry(
         state=state,
         reasons=tuple(answer.reason for answer in batch.accepted),
         checks=dict(sorted(seen.checks.items())),
-        marks=After(batch.next, seen.waters, batch.doubt, batch.aside).text(),
+        marks=After(
+            batch.next, seen.waters, batch.doubt, batch.aside, window(batch, seen, quarantined)
+        ).text(),
     )
+
+
+def window(batch: Batch, seen: Seen, quarantined: int) -> Window:
+    """What the breaker judges after a batch: batches in a row, until they are as many records as it wants."""
+    read, held = batch.window if batch.window[0] < batch.flow.quarantine.min_rows else EMPTY
+    return read + seen.read, held + quarantined
+
+
+def _window(said: Mapping[str, Any]) -> Window:
+    read, held = said.get("window", EMPTY)
+    return int(read), int(held)
 
 
 def check_deleted(batch: Batch, seen: Seen, commit: Commit) -> None:

@@ -193,6 +193,7 @@ class _Attempt:
             refused=frozenset(refused),
             aside=dict(standing.aside),
             accepted=(*standing.taken, *stubs.values(), *refused.values()),
+            window=batch.EMPTY if standing.last is None else batch.after(standing.last).window,
         )
 
     # --- one try

@@ -82,7 +82,9 @@ def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistake
     params = declared(read["spec"]["params"], mistakes)
     flow = read["spec"]["flow"]
     _tokens_known(flow, params, mistakes)
-    checks_of(flow["checks"], mistakes)
+    if isinstance(flow["checks"].value, Mapping):  # else it is a token
+        checks_of(flow["checks"], mistakes)
+    tests = fill(read["spec"]["tests"], {}, mistakes)
     named = [param.connector_named for param in params.values() if param.connector_named]
     for kind in (*named, flow["source"]["type"]):
         if kinds is not None and not has_token(kind.text) and kind.text not in kinds:
@@ -100,7 +102,7 @@ def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistake
         params,
         raw,
         metadata["name"].place,
-        read["spec"]["tests"],
+        tests,
     )
 
 

@@ -279,8 +279,12 @@ FLOW: Final = Fields(
         "quarantine": Key(
             Fields(
                 {
-                    "max_ratio": Key(Number(0, 1), "of a batch; with more in quarantine the flow stops", 1),
-                    "min_rows": Key(Whole(1, 100_000_000), "smaller batches are not judged", 1_000),
+                    "max_ratio": Key(
+                        Number(0, 1), "of the records read; with more in quarantine the flow stops", 1
+                    ),
+                    "min_rows": Key(
+                        Whole(1, 100_000_000), "fewer are not judged: small batches are taken together", 1_000
+                    ),
                 }
             ),
             "how much of a batch may wait there",

@@ -267,7 +267,7 @@ def test_a_batch_with_too_much_in_quarantine_is_whole_and_the_last_one(landing: 
     state = landing.land()[table.flow.name]
     assert (state.state, state.code) == (State.STOPPED, QuarantineTooFull.code)
     assert (state.where, len(table.entries())) == (f"{table.flow.name}, batch 1", 1)
-    assert "3 of 4 records of batch 1" in state.what
+    assert "3 of 4 records up to batch 1" in state.what
     assert [(r["id"], len(table.quarantined())) for r in table.rows()] == [(0, 3)]
     landing.land()  # a restart finds it again
     assert (table.state().code, len(table.entries())) == (QuarantineTooFull.code, 1)

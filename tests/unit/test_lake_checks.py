@@ -112,3 +112,16 @@ def test_a_batch_trips_the_breaker_above_its_ratio_if_it_is_large_enough(
     assert (breaker.tripped(standing) is not None) is trips
     standing.flow = FLOW  # which never stops
     assert breaker.tripped(standing) is None
+
+
+def test_small_batches_trip_the_breaker_together_and_each_window_begins_anew() -> None:
+    flow = replace(FLOW, quarantine=QuarantinePlan(0.5, 10))
+    standing, stops = Standing(flow, "a"), []
+    for seq, held in enumerate((1, 3, 4, 0, 0, 0, 4, 4, 4), 1):
+        before = batch.EMPTY if standing.last is None else batch.after(standing.last).window
+        planned = replace(BATCH, flow=flow, seq=seq, window=before)
+        seen = batch.Seen(read=4, bad=held)
+        standing.last = batch.entry(planned, seen, version=1, landed=4 - held, quarantined=held, now_us=1)
+        if breaker.tripped(standing) is not None:
+            stops.append(seq)
+    assert stops == [3, 9]

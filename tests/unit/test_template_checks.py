@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine import plan
-from engine.checks import Check, Expression, NotNull, OnFail, Pattern, Range
+from engine.checks import Check, Expression, NotNull, OneOf, OnFail, Pattern, Range
 from engine.cli import main
 from engine.cli.rehearsal import Verdict
 from engine.errors import Exit, Missing
@@ -110,6 +110,34 @@ def test_a_test_that_does_not_fit_its_template_is_a_mistake(
     found = mistakes(project(tmp_path, {"templates/own.yaml": OWN + TESTS.replace(old, new)}))
     assert found
     assert found[0].startswith(f"templates/own.yaml:{told}"), found
+
+
+PARAMS = """\
+    states: {type: list, of: string, default: [new, paid]}
+    form: {type: string, default: '[A-Z]+'}
+    then: {type: enum, values: [warn, fail], default: warn}
+    into:"""
+TOKENS = """\
+    checks:
+      a: {columns: '${param.states}', one_of: '${param.states}', on_fail: '${param.then}'}
+      b: {column: '${source.table}', pattern: '${param.form}'}
+    sink:"""
+
+
+def test_tokens_stand_in_every_part_of_a_templates_check_and_in_no_test(tmp_path: Path) -> None:
+    own = TEMPLATE.replace("    into:", PARAMS).replace("    sink:", TOKENS)
+    lone = LONE.replace(", most: 9", ", form: '[0-9]'")
+    assert planned(tmp_path / "a", {"templates/own.yaml": own, "flows/lone.yaml": lone}) == (
+        Check("a", OnFail.WARN, OneOf(("new", "paid"), ("new", "paid"))),
+        Check("b", OnFail.QUARANTINE, Pattern(("order_line",), "[0-9]")),
+    )
+    wrong = {"templates/own.yaml": own, "flows/lone.yaml": lone.replace("[0-9]", "[0-9")}
+    (told,) = mistakes(project(tmp_path / "b", wrong))
+    assert told.startswith("flows/lone.yaml:6:62: template.bad-expression: this is no regular expression")
+    tests = TESTS.replace("most: 5", "").replace("name: a,", "name: '${a.b}',")
+    whole = TEMPLATE.replace("    sink:", "    checks: ${param.into}\n    sink:") + tests
+    found = mistakes(project(tmp_path / "c", {"templates/own.yaml": whole}))
+    assert [line.split(": ")[1] for line in found] == ["template.unresolved-token"]
 
 
 def test_a_test_with_an_authors_mistake_ends_with_two_and_starts_nothing(
