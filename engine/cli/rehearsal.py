@@ -52,7 +52,7 @@ def run(
     context: typer.Context,
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATHS]", help="Files of the project; default all."),
+        typer.Argument(metavar="PATHS", help="Files of the project; default all."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
