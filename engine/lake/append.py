@@ -17,13 +17,13 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import halt
+from engine.lake import halt, sieve
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
 from engine.lake.decode import Decoder
 from engine.lake.halt import Kind
-from engine.lake.ranges import Range
+from engine.lake.ranges import Range, size
 
 _SMALL_BATCH = 20_000
 _RAW = ("partition", "offset", "value")
@@ -63,11 +63,19 @@ def rows(
 ) -> Counted:
     """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
     frame = marked(decoded(raw, decoder), batch, known)
-    counted = observe(frame, counts(batch, known.checker))
+    counted = observe(frame, counts(batch, known.checker) | sieved(batch, known))
     good = counted.frame.where("_reason IS NULL AND NOT _again")
     if known.checker is not None:
         good = good.where(known.checker.lands)
     return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
+
+
+def sieved(batch: Batch, known: Known) -> dict[str, str]:
+    """The bitmaps of what goes into quarantine, where looking at all of the range again would be dear."""
+    plain = known.held is None and not known.attempts and not batch.dedupe and not small(size(batch.span))
+    if known.checker is None or not plain:
+        return {}
+    return sieve.counters(batch.span, f"_reason IS NOT NULL OR {known.checker.held}")
 
 
 def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:

@@ -10,9 +10,10 @@ Rule: a batch that must not pass a record lands what lies before it, then tells 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame
 
@@ -37,6 +38,7 @@ from engine.lake import (
     recover,
     resolve,
     session,
+    sieve,
     table,
 )
 from engine.lake.answer import Answer
@@ -220,8 +222,8 @@ class _Attempt:
         path = book.table_path(self.desk.root, self.flow.sink.table)
         known = replace(self._known(planned, decoder, raw, path), checker=checker)
 
-        def bad() -> DataFrame:
-            frame = append.decoded(raw, decoder, quarantine.KEEP)
+        def bad(sieve_: str | None = None) -> DataFrame:
+            frame = append.decoded(raw if sieve_ is None else raw.where(sieve_), decoder, quarantine.KEEP)
             # a row that came again is a duplicate, whatever it holds: so what came before is asked again too
             return quarantine.bad(frame if checker is None else append.marked(frame, planned, known), checker)
 
@@ -234,7 +236,12 @@ class _Attempt:
         frame = rows.frame if small is None else rows.frame.coalesce(small)
         table.append(frame, path, app_id=planned.app_id, seq=planned.seq, metadata=planned.metadata())
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
-        return _Run(planned, lambda: Merged(append.seen(planned, rows.observation.get, checker), None), bad)
+        got: Callable[[], Mapping[str, Any]] = lambda: rows.observation.get  # noqa: E731
+        return _Run(
+            planned,
+            lambda: Merged(append.seen(planned, got(), checker), None),
+            lambda: bad(sieve.condition(planned.span, got())),
+        )
 
     def _known(self, planned: Batch, decoder: Decoder, raw: DataFrame, path: Path) -> Known:
         spark, held, parts = self.desk.session, None, {}

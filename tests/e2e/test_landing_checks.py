@@ -14,7 +14,7 @@ from engine.checks import Check, Expression, Length, NotNull, OneOf, OnFail, Pat
 from engine.checks.bind import bind
 from engine.checks.parse import check_pattern
 from engine.errors import CheckFailed, CheckUnbound, LakeUnreachable, QuarantineTooFull
-from engine.lake import book
+from engine.lake import book, sieve
 from engine.lake.compile import compiled
 from engine.lake.decode import quote
 from engine.names import avro_name
@@ -254,6 +254,35 @@ def test_checks_are_bound_again_when_the_schema_changes(landing: Landing) -> Non
     assert [r["id"] for r in table.rows()] == [2]  # its schema has no name: nothing was sent that could fail
     reasons = {r["offset"]: r["reason"] for r in table.quarantined()}
     assert reasons == {0: "check:positive", 2: "check:positive", 3: "check:named"}
+
+
+def test_i4_the_few_bad_records_of_a_large_batch_are_found_again(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = landing.table(fields=FIELDS, checks=[POSITIVE], partitions=2, rows_per_commit=50_000)
+    bad = {(partition, offset) for partition in (0, 1) for offset in range(7, 11_000, 501)}
+    for partition in (0, 1):
+        weights = ("-1" if (partition, offset) in bad else "1" for offset in range(11_000))
+        table.send(
+            *(table.maker.value("c", row(n, weight)) for n, weight in enumerate(weights)), partition=partition
+        )
+    table.send(b"junk", partition=1)
+    looked: list[str | None] = []
+    condition = sieve.condition
+
+    def seen(*given: Any) -> str | None:
+        looked.append(condition(*given))
+        return looked[-1]
+
+    monkeypatch.setattr(sieve, "condition", seen)
+    landing.land()
+    assert [(r["partition"], r["offset"]) for r in table.quarantined() if r["stage"] == "decode"] == [
+        (1, 11_000)
+    ]
+    assert {(r["partition"], r["offset"]) for r in table.quarantined() if r["stage"] == "check"} == bad
+    assert terms(table) == [{"landed": 22_000 - len(bad), "quarantined": len(bad) + 1}]
+    assert looked[0] is not None
+    assert "getbit" in looked[0]
 
 
 # --- when too much of it fails

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.checks import Check, Expression, Misfit, NotNull, OneOf, OnFail, Range
 from engine.checks.bind import bind
-from engine.lake import batch, book, breaker, decode
+from engine.lake import batch, book, breaker, decode, sieve
 from engine.lake.batch import Batch
 from engine.lake.compile import Checker, compiled
 from engine.lake.desk import Standing
@@ -125,3 +128,40 @@ def test_small_batches_trip_the_breaker_together_and_each_window_begins_anew() -
         if breaker.tripped(standing) is not None:
             stops.append(seq)
     assert stops == [3, 9]
+
+
+@given(
+    span=st.dictionaries(
+        st.integers(0, 3), st.tuples(st.integers(0, 9), st.integers(100, 100_000)), min_size=1, max_size=3
+    ),
+    data=st.data(),
+)
+def test_a_sieve_lets_every_bad_record_through(span: dict[int, tuple[int, int]], data: st.DataObject) -> None:
+    spans = {p: (first, first + length) for p, (first, length) in span.items()}
+    bad = {p: data.draw(st.sets(st.integers(a, b - 1), max_size=5)) for p, (a, b) in spans.items()}
+    got = {f"s{p}": bitmap(bad[p], *spans[p]) for p in spans}
+    found = sieve.condition(spans, got)
+    assert found is not None
+    for p, offsets in bad.items():
+        for offset in offsets:
+            word, bit = divmod((offset - spans[p][0]) // -(-(spans[p][1] - spans[p][0]) // 32_768), 64)
+            said = re.search(rf"WHEN {p} THEN getbit\(element_at\(array\(([^)]*)\)", found or "")
+            assert said is not None
+            assert int(said[1].split(", ")[word].removesuffix("L")) >> bit & 1
+
+
+def bitmap(offsets: set[int], first: int, end: int) -> bytes:
+    """As Spark makes it: the least bit of the first byte is the first position."""
+    found = bytearray(4096)
+    for offset in offsets:
+        at = (offset - first) // -(-(end - first) // 32_768)
+        found[at // 8] |= 1 << at % 8
+    return bytes(found)
+
+
+def test_a_range_of_which_much_is_bad_is_looked_at_whole() -> None:
+    span = {0: (0, 65_536)}
+    assert sieve.condition(span, {"s0": b"\xff" * 4096}) is None
+    assert sieve.condition(span, {}) is None
+    assert sieve.condition(span, {"s0": bytes(4096)}) == "false"
+    assert sieve.counters(dict.fromkeys(range(33), (0, 9)), "true") == {}
