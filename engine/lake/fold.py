@@ -53,6 +53,14 @@ class Fold:
             f"CASE WHEN _reason IS NOT NULL THEN false WHEN early THEN true {truncate}{unset}ELSE {floor} END"
         )
 
+    @property
+    def signed(self) -> list[str]:
+        """Columns of the key that Spark groups without the sign of zero: the image has it."""
+        return [k for k in self.keys if isinstance(self.target.columns[k], Float32 | Float64)]
+
+    def _key(self, column: str) -> str:
+        return f"w.i.{name(avro_name(column))}"
+
     def key_columns(self) -> list[str]:
         """The key, out of the image."""
         return [f"i.{name(avro_name(k))} AS k{n}" for n, k in enumerate(self.keys)]
@@ -94,7 +102,7 @@ class Fold:
 
     def source(self) -> list[str]:
         """One row per key: the key, ``v0..`` the values, ``s0..`` their states, ``lost`` and ``needs``."""
-        found = [f"k{n}" for n in range(len(self.keys))]
+        found = [f"{self._key(k)} AS k{n}" if k in self.signed else f"k{n}" for n, k in enumerate(self.keys)]
         found += ["_position", "w.op AS op", "w.tx AS tx", "w.us AS us", "cnt"]
         if not self.three_state:
             values = [f"w.i.{name(avro_name(c))} AS v{n}" for n, c in enumerate(self.others)]
@@ -121,6 +129,7 @@ class Fold:
         insert = "" if self.soft else " AND s.op <> 'd'"
         said = self._said(batch)
         sets = [f"{name(c)} = {self._updated(n, c)}" for n, c in enumerate(self.others)]
+        sets += [f"{name(k)} = s.k{n}" for n, k in enumerate(self.keys) if k in self.signed]
         sets += [f"{c} = {v}" for c, v in said.items()]
         columns = [*(name(k) for k in self.keys), *(name(c) for c in self.others), *said]
         values = [f"s.k{n}" for n in range(len(self.keys))]
