@@ -18,7 +18,8 @@ import yaml
 
 from engine.cli import screen
 from engine.source import TableFound
-from engine.template.grammar import NAME, SINK_TABLE, TABLE
+from engine.template.checking import NAME
+from engine.template.grammar import SINK_TABLE, TABLE
 from engine.template.mistakes import Mistakes, Place
 from engine.template.nodes import Node
 from engine.template.reader import Reader
