@@ -18,12 +18,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from engine import names
 from engine.cli import curtain, places, screen, show
 from engine.cli.crew import Life, Worker
 from engine.cli.running import Eyes, Running, wait
-from engine.cli.stage import Stage
+from engine.cli.stage import STEP_S, Stage
 from engine.cli.traffic import Traffic
 from engine.errors import Exit, StackFailed
 from engine.plan import FlowPlan
@@ -34,6 +35,8 @@ from engine.watch.observe import Look
 
 SECONDS: Final = 45.0
 RATE: Final = 150.0
+_BEFORE_S: Final = 2.0  # the company has worked so long, as fast as it can, before anybody captures
+_BEFORE_SEED: Final = 7
 _READY_S: Final = 600.0  # a busy machine takes minutes for what takes seconds
 _DRAIN_S: Final = 600.0
 _ACTS: Final = (0.25, 0.45, 0.6)  # shares of the traffic's time at which acts 2, 3 and 4 begin
@@ -74,7 +77,7 @@ class Play:
 
     project: Running
     seconds: float
-    extra: dict[str, int] = field(default_factory=dict)  # changes that the acts made, by flow
+    extra: dict[str, int] = field(default_factory=dict)  # by flow: rows from before, changes of the acts
     stray: int = 0  # records that are no change of the source
     unmet: list[str] = field(default_factory=list)  # what an act says and has not shown
     on: Stage | None = None
@@ -90,6 +93,7 @@ class Play:
         """All of it; gives whether every act has shown what it says, and the verdict holds."""
         project = self.project
         sample = project.samples[0]
+        held = self.history()
         project.start_workers()
         # on a machine so busy that the acts take minutes, the traffic ends before them
         bound_s = _TRAFFIC_BOUND * self.seconds
@@ -99,7 +103,9 @@ class Play:
             with self.on as stage:
                 stage.say("waiting for the capture to hold its replication slot, and for Spark")
                 self._until(self._captured, _READY_S, "the capture did not start")
-                stage.say("the capture reads the source's log")
+                stage.say(f"the capture reads the {screen.count(held)} rows that the tables hold")
+                self._until(self._read, _READY_S, "not all rows were read")
+                stage.say("all of them are in Kafka, the source's log follows")
                 self._until(self._spark, _READY_S, "Spark did not start")
                 with traffic:
                     try:
@@ -112,6 +118,22 @@ class Play:
             stage.say("an independent reader compares every row")
         return self.shown(holds=self._verdict(sample.superuser))
 
+    def history(self) -> int:
+        """The company was at work before anybody captured: its tables hold rows. How many."""
+        environment, sample = self.project.call.environment, self.project.samples[0]
+        show.note("the parcel company works for a moment, and nobody captures yet …")
+        with Traffic(environment, sample.app, rate=0, seconds=_BEFORE_S, seed=_BEFORE_SEED) as before:
+            wait(lambda: before.over, _PROGRAM_S, lambda: time.sleep(STEP_S))
+        if before.failed or not before.over:
+            raise StackFailed(f"the traffic ended: {before.failed}", hint="pip install 'ecluse[demo]'")
+        with psycopg.connect(sample.superuser, autocommit=True) as db:
+            db.execute("CALL witness.begin()")
+            for flow in self.project.plan.flows:
+                of = sql.Identifier(flow.table.schema, flow.table.table)
+                found = db.execute(sql.SQL("SELECT count(*) FROM {}").format(of)).fetchone()
+                self._count(flow.name, found[0] if found else 0)
+        return sum(self.extra.values())
+
     def shown(self, *, holds: bool) -> bool:
         """Whether the verdict holds and nothing that an act says was left unshown; that is printed."""
         for text in self.unmet:
@@ -120,7 +142,7 @@ class Play:
 
     def _acts(self, traffic: Traffic) -> None:
         stage = self.stage
-        stage.say("act 1  flows fill: source → Kafka → Delta", _BOLD)
+        stage.say("act 1  flows fill: the rows that were there, then every change → Kafka → Delta", _BOLD)
         self._until(self._landing, _READY_S, "nothing has landed", traffic)
         stage.say("the first rows are in Delta")
         began = time.monotonic()
@@ -206,6 +228,11 @@ class Play:
     def _captured(self) -> bool:
         look = self.stage.look
         return look is not None and all(f.source_state == "active" for f in look.flows)
+
+    def _read(self) -> bool:
+        """Whether every row that was there before is in Kafka."""
+        look = self.stage.look
+        return look is not None and all((f.in_kafka or 0) >= self.extra[f.flow] for f in look.flows)
 
     def _spark(self) -> bool:
         """Whether the landing's Spark is up: the first thing that it makes is the quarantine."""

@@ -60,6 +60,11 @@ class Traffic:
         return self._changes
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    @property
     def failed(self) -> str:
         """What it said when it ended by itself and was not well; empty otherwise."""
         code = self._process.poll() if self._process else 0

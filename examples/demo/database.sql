@@ -101,5 +101,10 @@ BEGIN
 END $$;
 CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON public.scan_events
   FOR EACH ROW EXECUTE FUNCTION witness.note();
+-- What is there before anybody captures is read once, as it is: from here on the witness knows that instead.
+CREATE PROCEDURE witness.begin() LANGUAGE sql AS $$
+  TRUNCATE witness.scan_changes;
+  INSERT INTO witness.scan_changes (op, id, image) SELECT 'r', id, to_jsonb(s) FROM public.scan_events s;
+$$;
 GRANT USAGE ON SCHEMA witness TO app;
 GRANT SELECT ON witness.scan_changes TO app;
