@@ -17,7 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from engine.cli import compose, screen, show
+from engine.cli import compose, places, screen, show
 from engine.cli.compose import Call
 from engine.errors import GapAhead, Missing
 from engine.plan import ProjectPlan
@@ -42,12 +42,16 @@ def add(app: typer.Typer) -> None:
 
 def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> None:
     """Every capture and flow: its state, its health, what landed, what waits, and what a person must do."""
-    look, flows = _look(context.obj, flow)
+    call: Call = context.obj
+    look, flows = _look(call, flow)
+    plan = compose.build(call)
+    stale = observe.stale_keys(plan, places.lake_root(call, plan), look)
     captures = [c for c in look.captures if any(c.capture == f.capture for f in flows)]
     if as_json:
         show.data({
             "at_us": look.at_us, "captures": [c.as_dict() for c in captures],
-            "flows": [f.as_dict() for f in flows], "silent": dict(look.silent),
+            "flows": [{**f.as_dict(), "keys_waiting": stale.get(f.flow)} for f in flows],
+            "silent": dict(look.silent),
         })  # fmt: skip
         return
     show.table(screen.STATUS_COLUMNS, screen.status_rows(flows))
@@ -55,7 +59,7 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
     for text in (*screen.readings(captures), *screen.stops(captures)):
         show.line(text)
     for one in flows:
-        for text in screen.resting(one):
+        for text in (*screen.resting(one), *screen.stale(one.flow, stale.get(one.flow))):
             show.line(text)
         if one.written and one.written.code:
             for text in screen.trouble(one.flow, one.written):
@@ -64,7 +68,7 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
             show.line(f"{one.flow}: {one.gap.code}: {one.gap.text}")
             show.line(f"  at   from position {one.gap.first} on")
             show.line(f"  next {one.gap.hint}")
-    _tell(context.obj, look, flows)
+    _tell(call, look, flows)
 
 
 def lag(

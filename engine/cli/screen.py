@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.state import State
+from engine.template import mistakes
 from engine.watch.captures import CaptureLook
 from engine.watch.lag import Health
 from engine.watch.lake import Written
@@ -207,6 +208,12 @@ def readings(captures: Sequence[CaptureLook]) -> Iterator[str]:
             yield f"{c.capture}: reading {r.table}: {count(r.rows)} rows{of}{left}"
             if r.waits_for:
                 yield f"  waits for {r.waits_for}, {r.told_at}"
+
+
+def stale(flow: str, keys: int | None) -> Iterator[str]:
+    """How many rows are older than the source's, because what changed them waits."""
+    if keys:
+        yield f"{flow}: {mistakes.count(keys, 'key')} whose newest change waits in quarantine"
 
 
 def trouble(flow: str, written: Written) -> Iterator[str]:

@@ -15,7 +15,7 @@ from engine.marks import Stop, TableReading
 from engine.plan import FlowPlan, ProjectPlan
 from engine.source import Measure
 from engine.state import Pause, State, shown
-from engine.watch import captures, lag, lake, log
+from engine.watch import captures, lag, lake, log, stale
 from engine.watch.captures import CaptureLook
 from engine.watch.lag import Health, Lag, LandingReading, Promise, SourceReading, TopicReading
 from engine.watch.lake import Written
@@ -142,6 +142,18 @@ def look(plan: ProjectPlan, doors: Doors, *, now_us: int, before: Look | None = 
     seen = _captures(plan, sources, marks, stops, accepted)
     its = {name: tuple(r for r in readings if r.capture == name) for name in sources}
     return Look(now_us, flows, silent, tuple(replace(c, readings=its[c.capture]) for c in seen))
+
+
+def stale_keys(plan: ProjectPlan, root: str, seen: Look) -> dict[str, int | None]:
+    """By flow, how many keys' newest change waits in quarantine; None where nobody knows, or none can."""
+    held = {flow.flow: flow.quarantined for flow in seen.flows}
+    found: dict[str, int | None] = {}
+    for flow in plan.flows:
+        if flow.sink.mode == "scd1" and held[flow.name] == 0:
+            found[flow.name] = 0
+        else:
+            found[flow.name] = _ask("lake", {}, lambda flow=flow: stale.keys(root, flow))  # type: ignore[misc]
+    return found
 
 
 def _captures(

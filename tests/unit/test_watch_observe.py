@@ -13,12 +13,12 @@ import pytest
 from engine.cli import compose, screen
 from engine.cli.compose import Call
 from engine.cli.main import main
-from engine.errors import SourceUnreachable, TopicUnreachable
+from engine.errors import LakeUnreachable, SourceUnreachable, TopicUnreachable
 from engine.marks import Stop, TableReading
-from engine.plan import ProjectPlan
+from engine.plan import FlowPlan, ProjectPlan
 from engine.source import Measure
 from engine.state import State
-from engine.watch import observe
+from engine.watch import observe, stale
 from engine.watch.lag import Health
 from engine.watch.observe import Bounds, Doors, MarkReading, OpenGap
 
@@ -252,3 +252,21 @@ def test_a_table_that_is_read_is_shown_with_its_rows_and_the_time_left(
     ]
     (shown,) = found.captures
     assert [r["rows"] for r in shown.as_dict()["readings"]] == [1_200_000, 1_200_000]
+
+
+def test_keys_that_wait_are_asked_for_only_where_something_is_in_quarantine_and_a_silent_lake_knows_none(
+    plan: ProjectPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = observe.look(plan, doors(tmp_path), now_us=NOW)
+    name, asked = found.flows[0].flow, list[str]()
+
+    def silent(_root: str, flow: FlowPlan) -> int:
+        asked.append(flow.name)
+        raise LakeUnreachable("no answer")
+
+    monkeypatch.setattr(stale, "keys", silent)
+    for quarantined, keys in ((3, None), (0, 0)):
+        first = replace(found.flows[0], quarantined=quarantined)
+        look = replace(found, flows=(first, *found.flows[1:]))
+        assert observe.stale_keys(plan, str(tmp_path), look)[name] == keys
+    assert asked.count(name) == 1
