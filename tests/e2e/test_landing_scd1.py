@@ -218,5 +218,5 @@ def test_i5_a_default_that_no_column_can_hold_parks_its_flow_by_name(landing: La
     table.change("c", {**row(2), "until": None})
     state = landing.land()[table.flow.name]
     assert (state.state, state.code) == (State.STOPPED, "landing.schema-blocked")
-    assert "'infinity' of column until" in state.what
+    assert "column until came with the default infinity" in state.what
     assert set(values(table)) == {1}

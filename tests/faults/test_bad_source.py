@@ -142,7 +142,7 @@ def test_a_missing_slot_is_a_named_stop_with_the_position_at_stake(walked: World
     refused(walked, "source.slot-missing", name, "--accept-gap")
     shown = captures(walked)[walked.name]
     people = walked.ecluse("status").stdout
-    for word in (f"{shown['code']}: {shown['what']}", shown["first"], shown["next"]):
+    for word in (f"{shown['code']}: {shown['what']}", shown["first"], *shown["next"].splitlines()):
         assert word in people
     accepted(walked)
     again = walked.ecluse("resolve", walked.name, "--accept-gap")
@@ -155,6 +155,8 @@ def accepted(walked: World) -> None:
     """The printed commands, typed as they are: what comes after the gap is told again, once each."""
     shown = captures(walked)[walked.name]
     for line in shown["next"].splitlines():
+        if line.startswith("or, "):
+            continue  # the other answer
         if line.startswith("ecluse "):
             resolved = walked.ecluse(*line.split()[1:])
             assert resolved.returncode == 0, resolved.stderr
