@@ -35,6 +35,7 @@ from bench.web import ask
 
 RECORDS: Final = 2_000_000
 COMMITS: Final = 4
+_COMMIT_ROWS: Final = 20_000  # with fewer than that a look at small scale would be a series of crumbs
 PEER: Final = "spark_append"
 TOPIC: Final = "bench.public.parcel"
 LAYER: Final = "raw"
@@ -136,7 +137,7 @@ def _lake(place: Place, name: str, count: int) -> Iterator[Lake]:
         "schema": _schema(place.registry),
         "partitions": PARTITIONS,
         # a limit is split by partition and rounded down: without the slack a crumb makes one more commit
-        "rows_per_commit": count // COMMITS + PARTITIONS,
+        "rows_per_commit": max(count // COMMITS, _COMMIT_ROWS) + PARTITIONS,
     }
     with program(_PROGRAMS[name], given, log=folder / "log", environment=os.environ) as child:
         yield Lake(name, child, tables, {"kafka": place.pids["kafka"]})
