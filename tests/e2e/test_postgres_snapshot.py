@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
@@ -125,7 +124,7 @@ class Writers:
     def _write(self, number: int) -> None:
         with psycopg.connect(self._database.dsn(self._database.app), autocommit=True) as session:
             turn = number
-            while not self._done.is_set():
+            while not self._done.wait(_PACE_S):
                 turn += 7
                 at, kind = turn % self._keys, turn % 10
                 key = f"k{at:05d}"
@@ -144,7 +143,6 @@ class Writers:
                         session.execute("delete from t where id = %s", (other,))
                         session.execute("update t set id = %s where id = %s", (other, key))
                 self.count += 1
-                time.sleep(_PACE_S)
 
 
 @pytest.fixture

@@ -244,6 +244,16 @@ def test_the_statements_for_a_dba_are_quoted_and_locked() -> None:
     assert "hush" not in text
 
 
+def test_i8_the_statements_for_a_dba_need_no_server_and_open_no_column_that_a_flow_leaves_out() -> None:
+    apart = TableSpec("shop.c", "public", "customer", exclude=("secret",))
+    said = provision(CONFIG, [apart, TableSpec("shop.t", "public", "t")])
+    named = [statement for statement in said if "customer" in statement]
+    assert len(named) == 1
+    assert named[0].startswith("-- public.customer leaves out secret: ")
+    assert any('FOR TABLE "public"."t" WITH' in statement for statement in said)
+    assert not any("FOR TABLE" in statement for statement in provision(CONFIG, [apart]))
+
+
 def test_i9_a_table_that_was_away_while_its_gap_was_accepted_is_told_again_when_it_is_back() -> None:
     wanted = [("public", "t")]
     away, later = Prints(2000, {}, {}), Prints(3000, {}, {})
