@@ -30,7 +30,7 @@ _KEPT: Final[tuple[Check, ...]] = (
     Check("tracking_form", OnFail.QUARANTINE, Pattern(("tracking",), "FR[0-9]{11}")),
     Check("status_known", OnFail.QUARANTINE, OneOf(("status",), STATES)),
     Check("price_cents", OnFail.WARN, Expression("price * 100 % 1 = 0")),
-    Check("day_of_update", OnFail.QUARANTINE, Expression("date(updated_at) = day")),
+    Check("day_of_update", OnFail.QUARANTINE, Expression("date(updated_at) >= day")),
     Check("tracking_prefix", OnFail.DROP, Expression("tracking LIKE 'FR%'")),
     Check("express_weight", OnFail.QUARANTINE, Expression("NOT express OR weight < 30")),
     Check("address_trimmed", OnFail.WARN, Expression("trim(address) = address")),

@@ -17,7 +17,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import halt, sieve
+from engine.lake import given, halt, sieve
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
@@ -62,20 +62,22 @@ def rows(
     raw: DataFrame, decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]], known: Known
 ) -> Counted:
     """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
-    frame = marked(decoded(raw, decoder), batch, known)
-    counted = observe(frame, counts(batch, known.checker) | sieved(batch, known))
+    frame, counters = marked(decoded(raw, decoder), batch, known), counts(batch, known.checker)
+    if known.checker is not None and sieved(batch, known):
+        bad = f"_reason IS NOT NULL OR {known.checker.held}"
+        frame = frame.withColumn("_bit", F.expr(sieve.bit(batch.span, bad)))
+        counters |= sieve.counters(batch.span, "_bit")
+    counted = observe(frame, counters)
     good = counted.frame.where("_reason IS NULL AND NOT _again")
     if known.checker is not None:
         good = good.where(known.checker.lands)
     return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
 
 
-def sieved(batch: Batch, known: Known) -> dict[str, str]:
-    """The bitmaps of what goes into quarantine, where looking at all of the range again would be dear."""
+def sieved(batch: Batch, known: Known) -> bool:
+    """Whether bitmaps say what goes into quarantine: where looking at the whole range again is dear."""
     plain = known.held is None and not known.attempts and not batch.dedupe and not small(size(batch.span))
-    if known.checker is None or not plain:
-        return {}
-    return sieve.counters(batch.span, f"_reason IS NOT NULL OR {known.checker.held}")
+    return plain and known.checker is not None and sieve.fits(batch.span)
 
 
 def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
@@ -113,36 +115,37 @@ def _again(batch: Batch) -> str:
         "max(CASE WHEN _reason IS NULL THEN _position END) OVER (PARTITION BY partition ORDER BY offset "
         "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
-    below = f"coalesce(_position <= {before}, false) OR {below_water(batch.waters)}"
+    below = f"coalesce(_position <= {before}, false) OR {below_water(batch.waters, batch.span)}"
     return f"_reason IS NULL AND op <> 'f' AND ({below})"
 
 
 def again(waters: Waters, span: Range) -> str:
     """The ordinary comparison: with the partition's height, and halting on another writer."""
-    writers = {p: waters[p].writer for p in span if p in waters}
-    if len(set(writers.values())) == 1 and len(writers) == len(span):
-        other = f"writer <> {next(iter(writers.values()))}L"
-    else:
-        cases = " ".join(f"WHEN {p} THEN {w}L" for p, w in sorted(writers.items()))
-        other = f"NOT (writer <=> CASE partition {cases} END)" if cases else "true"
-    stop, after = halt.sql(Kind.WRITER, "writer"), f"op <> 'f' AND {below_water(waters)}"
-    return f"CASE WHEN _reason IS NOT NULL THEN false WHEN {other} THEN {stop} ELSE {after} END"
+    writer = given.by_partition({p: waters[p].writer for p in span if p in waters})
+    stop, after = halt.sql(Kind.WRITER, "writer"), f"op <> 'f' AND {below_water(waters, span)}"
+    return (
+        "CASE WHEN _reason IS NOT NULL THEN false "
+        f"WHEN NOT (writer <=> {writer}) THEN {stop} ELSE {after} END"
+    )
 
 
-def below_water(waters: Waters) -> str:
+def below_water(waters: Waters, span: Range) -> str:
     """Whether a position is at or below its partition's height."""
-    if not waters:
-        return "false"
-    cases = " ".join(f"WHEN {p} THEN {at_most('_position', w.position)}" for p, w in sorted(waters.items()))
-    return f"CASE partition {cases} ELSE false END"
+    heights = {p: waters[p].position for p in span if p in waters}
+    era, major, minor = (given.by_partition({p: h[n] for p, h in heights.items()}) for n in range(3))
+    return f"coalesce({_at_most('_position', era, major, minor)}, false)"
 
 
 def at_most(column: str, position: Position) -> str:
     """``column <= position``, spelled out: Spark compares structs field by field with more to do."""
-    era, major, minor = position
+    era, major, minor = (f"{n}L" for n in position)
+    return _at_most(column, era, major, minor)
+
+
+def _at_most(column: str, era: str, major: str, minor: str) -> str:
     return (
-        f"({column}.era < {era}L OR ({column}.era = {era}L AND ({column}.major < {major}L OR "
-        f"({column}.major = {major}L AND {column}.minor <= {minor}L))))"
+        f"({column}.era < {era} OR ({column}.era = {era} AND ({column}.major < {major} OR "
+        f"({column}.major = {major} AND {column}.minor <= {minor}))))"
     )
 
 
@@ -151,7 +154,7 @@ def counts(batch: Batch, checker: Checker | None = None) -> dict[str, str]:
     found = {
         "n": "count(1)",
         "bad": "count(_reason)",
-        "again": "count_if(_again)",
+        "again": "count(CASE WHEN _again THEN 1 END)",
         "first_us": "min(ts_us)",
         "last_us": "max(ts_us)",
     }
@@ -197,12 +200,13 @@ def raised(batch: Batch, got: Mapping[str, Any]) -> dict[int, Water]:
 
 def columns(decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> list[str]:
     """The table's columns, in its order."""
+    landed_at_us = given.by_partition(dict.fromkeys(batch.span, batch.landed_at_us))
     found = {
         "_op": "op",
         "_position": "_position",
         "_tx": "tx",
         "_committed_at": "timestamp_micros(ts_us)",
-        "_landed_at": f"timestamp_micros({batch.landed_at_us}L)",
+        "_landed_at": f"timestamp_micros({landed_at_us})",
         "_unchanged": "unchanged",
         "_strand": "strand",
         "_attempt": "attempt",

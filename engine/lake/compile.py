@@ -220,15 +220,15 @@ class Checker:
 
     def counters(self) -> dict[str, str]:
         """What a batch's job counts: rows held, rows dropped, and the rows that fail each check."""
-        each = {f"k{n}": f"count_if({_any('_failed', 1 << n)})" for n, _ in enumerate(self.bounds)}
-        return {"held": f"count_if({self.held})", "dropped": f"count_if({self.dropped})", **each}
+        each = {f"k{n}": _count(_any("_failed", 1 << n)) for n, _ in enumerate(self.bounds)}
+        return {"held": _count(self.held), "dropped": _count(self.dropped), **each}
 
     def failed(self, passed_over: str) -> str:
         """The checks that a row fails, as bits; 0 for a row that is no row, or is passed over anyway."""
         conditions = [part for bound in self.bounds for part in self.sql[bound.name]]
         if not conditions:
             return "0L"
-        bits = " + ".join(self._bit(n, bound) for n, bound in enumerate(self.bounds))
+        bits = " | ".join(self._bit(n, bound) for n, bound in enumerate(self.bounds))
         exempt = f"_reason IS NOT NULL OR op NOT IN ('c', 'u', 'r') OR {passed_over}"
         return (
             f"CASE WHEN coalesce({' AND '.join(conditions)}, true) THEN 0L WHEN {exempt} THEN 0L "
@@ -292,6 +292,11 @@ _NOTHING: Final = "cast(NULL AS map<string, string>)"
 
 def _any(column_: str, mask: int) -> str:
     return f"({column_} & {mask}L) <> 0L" if mask else "false"
+
+
+def _count(condition: str) -> str:
+    """How many rows meet a condition; ``count_if`` would make a column of each condition, in every row."""
+    return f"count(CASE WHEN {condition} THEN 1 END)"
 
 
 def compiled(

@@ -59,7 +59,7 @@ class Scd1:
     def changes(self) -> DataFrame:
         """Every record of the range: its reason, whether a floor is above it, whether it may be late."""
         frame = decoded(self.raw, self.decoder, _RAW)
-        again = append.below_water(self.batch.waters)
+        again = append.below_water(self.batch.waters, self.batch.span)
         if self.batch.lookup:
             frame, again = self._met(frame), "coalesce(_position <= _met, false)"
         frame = frame.withColumns(

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
-from engine.lake import book, commits, halt, table
+from engine.lake import book, commits, given, halt, table
 from engine.lake.batch import Batch
 from engine.lake.compile import Checker
 from engine.lake.decode import name, quote
@@ -76,8 +76,9 @@ def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
         "topic": flow.topic.name,
         "topic_id": batch.topic_id,
     }
+    seq, at_us = (given.by_partition(dict.fromkeys(batch.span, n)) for n in (batch.seq, now_us))
     found = {c: quote(v) for c, v in literals.items()} | {
-        "seq": f"{batch.seq}L",
+        "seq": seq,
         "partition": "partition",
         "offset": "offset",
         "stage": stage,
@@ -90,7 +91,7 @@ def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
         "key": "key",
         "value": "value",
         "record_at": "timestamp",
-        "quarantined_at": f"timestamp_micros({now_us}L)",
+        "quarantined_at": f"timestamp_micros({at_us})",
     }
     return [f"{found[c]} AS {name(c)}" for c, _ in QUARANTINE]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from engine.lake import given
 from engine.lake.ranges import Range
 
 _BITS: Final = 32_768  # what Spark's bitmap holds
@@ -20,14 +21,25 @@ _WORD: Final = 64
 _SPARSE: Final = 0.5  # with more bits than that set there is nothing to pass over
 
 
-def counters(span: Range, bad: str) -> dict[str, str]:
-    """The bitmaps of a batch's job, alias to aggregate; ``bad`` says which records go into quarantine."""
-    if len(span) > _PARTITIONS_MAX:
-        return {}
+def bit(span: Range, bad: str) -> str:
+    """The bit of a record, NULL where it is sound; ``bad`` says which records go into quarantine."""
+    return f"CASE WHEN {bad} THEN {_bit(span)} END"
+
+
+def counters(span: Range, column: str) -> dict[str, str]:
+    """The bitmaps of a batch's job, alias to aggregate; ``column`` has the bits of its records.
+
+    Spark interprets what stands inside of this aggregate: for a sound record it is one comparison.
+    """
     return {
-        f"s{p}": f"bitmap_construct_agg(CASE WHEN partition = {p} AND ({bad}) THEN {_bit(first, end)} END)"
-        for p, (first, end) in sorted(span.items())
+        f"s{p}": f"bitmap_construct_agg(if({column} IS NULL OR partition <> {p}, NULL, {column}))"
+        for p in sorted(span)
     }
+
+
+def fits(span: Range) -> bool:
+    """Whether the bitmaps of a range save more than they weigh."""
+    return len(span) <= _PARTITIONS_MAX
 
 
 def condition(span: Range, got: Mapping[str, Any]) -> str | None:
@@ -35,21 +47,22 @@ def condition(span: Range, got: Mapping[str, Any]) -> str | None:
     bitmaps = {p: got.get(f"s{p}") for p in span}
     if any(bitmap is None for bitmap in bitmaps.values()):
         return None
-    found: dict[int, list[int]] = {p: _words(bytes(b)) for p, b in bitmaps.items() if b is not None}
+    found = {p: _words(bytes(b)) for p, b in bitmaps.items() if b is not None}
     if sum(word.bit_count() for words in found.values() for word in words) > _SPARSE * _used(span):
         return None
-    cases = [
-        f"WHEN {p} THEN {_is_set(words, _bit(*span[p]))}" for p, words in sorted(found.items()) if any(words)
-    ]
-    return f"CASE partition {' '.join(cases)} ELSE false END" if cases else "false"
+    signed = {p: [word - (word >> _WORD - 1 << _WORD) for word in words] for p, words in found.items()}
+    word = f"get({given.lists_by_partition(signed)}, cast({_bit(span)} div {_WORD} AS int))"
+    return f"getbit({word}, cast({_bit(span)} % {_WORD} AS int)) = 1"
 
 
 def _stride(first: int, end: int) -> int:
     return -(-(end - first) // _BITS)
 
 
-def _bit(first: int, end: int) -> str:
-    return f"((offset - {first}L) div {_stride(first, end)}L)"
+def _bit(span: Range) -> str:
+    first = given.by_partition({p: first for p, (first, _) in span.items()})
+    stride = given.by_partition({p: _stride(first, end) for p, (first, end) in span.items()})
+    return f"((offset - {first}) div {stride})"
 
 
 def _used(span: Range) -> int:
@@ -60,9 +73,3 @@ def _words(bitmap: bytes) -> list[int]:
     """The bitmap in words of 64 bits; the least bit of the first byte stands for the first offsets."""
     size = _WORD // 8
     return [int.from_bytes(bitmap[at : at + size], "little") for at in range(0, len(bitmap), size)]
-
-
-def _is_set(words: list[int], bit: str) -> str:
-    signed = ", ".join(f"{word - (1 << _WORD) if word >> _WORD - 1 else word}L" for word in words)
-    word = f"element_at(array({signed}), cast({bit} div {_WORD} AS int) + 1)"
-    return f"getbit({word}, cast({bit} % {_WORD} AS int)) = 1"

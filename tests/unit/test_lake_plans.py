@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -241,10 +242,14 @@ def test_no_text_leaves_its_quotes(text: str) -> None:
     assert "'" not in body.replace("\\\\", "").replace("\\'", "")
 
 
-def test_one_writer_is_compared_without_a_case() -> None:
-    same = append.again({0: Water(2, (1, 8, 4)), 1: Water(2, (1, 8, 6))}, {0: (0, 1), 1: (0, 1)})
-    assert "writer <> 2L" in same
-    assert "CASE partition WHEN 0 THEN 2L" in append.again({0: Water(2, (1, 1, 1))}, {0: (0, 1), 1: (0, 1)})
+def test_what_a_batch_brings_with_it_stands_in_arrays_that_generated_code_is_given() -> None:
+    waters = {0: Water(2, (1, 8, 4)), 1: Water(3, (1, 8, 6)), 7: Water(9, (9, 9, 9))}
+    text = append.again(waters, {0: (0, 1), 1: (0, 1)})
+    assert "NOT (writer <=> get(array(2L, 3L), partition))" in text
+    assert "_position.minor <= get(array(4L, 6L), partition)" in text
+    other = {p: Water(w.writer + 77, (5, 55, 555)) for p, w in waters.items()}
+    arrays = re.compile(r"array\([^)]*\)")
+    assert arrays.sub("", append.again(other, {0: (5, 9), 1: (6, 9)})) == arrays.sub("", text)
 
 
 def test_bounds_are_literals_of_the_keys_types_where_files_can_be_skipped() -> None:
