@@ -62,22 +62,20 @@ def rows(
     raw: DataFrame, decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]], known: Known
 ) -> Counted:
     """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
-    frame, counters = marked(decoded(raw, decoder), batch, known), counts(batch, known.checker)
-    if known.checker is not None and sieved(batch, known):
-        bad = f"_reason IS NOT NULL OR {known.checker.held}"
-        frame = frame.withColumn("_bit", F.expr(sieve.bit(batch.span, bad)))
-        counters |= sieve.counters(batch.span, "_bit")
-    counted = observe(frame, counters)
+    counters = counts(batch, known.checker) | sieved(batch, known)
+    counted = observe(marked(decoded(raw, decoder), batch, known), counters)
     good = counted.frame.where("_reason IS NULL AND NOT _again")
     if known.checker is not None:
         good = good.where(known.checker.lands)
     return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
 
 
-def sieved(batch: Batch, known: Known) -> bool:
-    """Whether bitmaps say what goes into quarantine: where looking at the whole range again is dear."""
+def sieved(batch: Batch, known: Known) -> dict[str, str]:
+    """The bitmaps of what goes into quarantine, where looking at all of the range again would be dear."""
     plain = known.held is None and not known.attempts and not batch.dedupe and not small(size(batch.span))
-    return plain and known.checker is not None and sieve.fits(batch.span)
+    if known.checker is None or not plain:
+        return {}
+    return sieve.counters(batch.span, f"_reason IS NOT NULL OR {known.checker.held}")
 
 
 def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:

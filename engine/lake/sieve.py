@@ -21,25 +21,14 @@ _WORD: Final = 64
 _SPARSE: Final = 0.5  # with more bits than that set there is nothing to pass over
 
 
-def bit(span: Range, bad: str) -> str:
-    """The bit of a record, NULL where it is sound; ``bad`` says which records go into quarantine."""
-    return f"CASE WHEN {bad} THEN {_bit(span)} END"
-
-
-def counters(span: Range, column: str) -> dict[str, str]:
-    """The bitmaps of a batch's job, alias to aggregate; ``column`` has the bits of its records.
-
-    Spark interprets what stands inside of this aggregate: for a sound record it is one comparison.
-    """
+def counters(span: Range, bad: str) -> dict[str, str]:
+    """The bitmaps of a batch's job, alias to aggregate; ``bad`` says which records go into quarantine."""
+    if len(span) > _PARTITIONS_MAX:
+        return {}
     return {
-        f"s{p}": f"bitmap_construct_agg(if({column} IS NULL OR partition <> {p}, NULL, {column}))"
+        f"s{p}": f"bitmap_construct_agg(CASE WHEN partition = {p} AND ({bad}) THEN {_bit(span)} END)"
         for p in sorted(span)
     }
-
-
-def fits(span: Range) -> bool:
-    """Whether the bitmaps of a range save more than they weigh."""
-    return len(span) <= _PARTITIONS_MAX
 
 
 def condition(span: Range, got: Mapping[str, Any]) -> str | None:

@@ -285,6 +285,31 @@ def test_i4_the_few_bad_records_of_a_large_batch_are_found_again(
     assert "getbit" in looked[0]
 
 
+def test_a_batch_like_the_one_before_it_brings_nothing_to_compile(landing: Landing) -> None:
+    table = landing.table(
+        fields=FIELDS, checks=[POSITIVE, NAMED, NO_TEST, SOUND], partitions=2, rows_per_commit=20_002
+    )
+    for partition in (0, 1):
+        weights = ("-1" if offset % 997 == partition else "1" for offset in range(31_000))
+        table.send(
+            *(table.maker.value("c", row(n, weight)) for n, weight in enumerate(weights)), partition=partition
+        )
+    jvm: Any = landing.spark._jvm  # noqa: SLF001 - it counts what Spark compiles
+    compiled_by: list[int] = []
+
+    def count(point: str) -> None:
+        if point == f"landing.before-ledger:{table.flow.name}":
+            metrics = jvm.org.apache.spark.metrics.source.CodegenMetrics
+            compiled_by.append(metrics.METRIC_COMPILATION_TIME().getCount())
+
+    landing.at = count
+    landing.land()
+    entries = table.entries()
+    assert [e.quarantined is not None and e.quarantined > 0 for e in entries[:3]] == [True] * 3
+    # the second is the first that finds a table and a quarantine with rows in them
+    assert compiled_by[2] - compiled_by[1] == 0
+
+
 # --- when too much of it fails
 
 
