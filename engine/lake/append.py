@@ -161,19 +161,17 @@ def counts(batch: Batch, checker: Checker | None = None) -> dict[str, str]:
     if batch.dedupe:
         for p in sorted(batch.span):
             found[f"w{p}"] = f"max(CASE WHEN partition = {p} AND _reason IS NULL THEN writer END)"
-    return found if checker is None else found | checker.counters()
+    return found if checker is None else found | checker.counters(size(batch.span))
 
 
 def seen(batch: Batch, got: Mapping[str, Any], checker: Checker | None = None) -> Seen:
     """What the counters say."""
-    bounds = () if checker is None else checker.bounds
-    checks = {bound.name: int(got[f"k{n}"]) for n, bound in enumerate(bounds)}
     return Seen(
         read=got["n"],
         bad=got["bad"] + got.get("held", 0),
         duplicates=got["again"],
         dropped=got.get("dropped", 0),
-        checks={check: count for check, count in checks.items() if count},
+        checks={} if checker is None else checker.counted(got, size(batch.span)),
         committed_us_min=got["first_us"],
         committed_us_max=got["last_us"],
         waters=raised(batch, got),

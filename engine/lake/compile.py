@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from engine.checks import Misfit, OnFail
 from engine.checks.bind import Bound, Part, Typing
@@ -46,6 +46,8 @@ from engine.schema import Binary, Int32, Shape
 
 _SIZE_MAX: Final = 20_000  # characters of SQL of one expression
 _SHOWN_MAX: Final = 200  # characters of a value in quarantine
+_LONG_BITS: Final = 63  # of a number that is not negative
+_LANE_BITS: Final = 21  # of the count of one check in a sum of three
 _INT_MAX: Final = 2**31
 _LONG_MAX: Final = 2**63
 _TRY: Final = {"+": "try_add", "-": "try_subtract", "*": "try_multiply", "/": "try_divide", "%": "try_mod"}
@@ -218,10 +220,33 @@ class Checker:
         """Whether no check keeps a row away."""
         return f"NOT {_any('_failed', self.mask(OnFail.QUARANTINE, OnFail.FAIL, OnFail.DROP))}"
 
-    def counters(self) -> dict[str, str]:
-        """What a batch's job counts: rows held, rows dropped, and the rows that fail each check."""
-        each = {f"k{n}": _count(_any("_failed", 1 << n)) for n, _ in enumerate(self.bounds)}
-        return {"held": _count(self.held), "dropped": _count(self.dropped), **each}
+    def counters(self, rows: int) -> dict[str, str]:
+        """What a batch of at most so many rows counts: rows held, dropped, and that fail each check.
+
+        Every counter costs every row, whatever it counts: the counts of three checks are one sum.
+        """
+        bits, sums = _lane(rows), {}
+        for at, lanes in enumerate(self._sums(rows)):
+            ones = (
+                f"shiftleft(shiftright(_failed, {n}) & 1L, {lane * bits})" for lane, n in enumerate(lanes)
+            )
+            sums[f"k{at}"] = f"sum(CASE WHEN _failed <> 0L THEN {' | '.join(ones)} ELSE 0L END)"
+        return {"held": _count(self.held), "dropped": _count(self.dropped), **sums}
+
+    def counted(self, got: Mapping[str, Any], rows: int) -> dict[str, int]:
+        """How many rows failed each check that some did, by its name; ``rows`` as in ``counters``."""
+        bits = _lane(rows)
+        found = {
+            self.bounds[n].name: (got[f"k{at}"] or 0) >> lane * bits & (1 << bits) - 1
+            for at, lanes in enumerate(self._sums(rows))
+            for lane, n in enumerate(lanes)
+        }
+        return {check: count for check, count in found.items() if count}
+
+    def _sums(self, rows: int) -> list[range]:
+        """The checks that are counted together."""
+        lanes = _LONG_BITS // _lane(rows)
+        return [range(n, min(n + lanes, len(self.bounds))) for n in range(0, len(self.bounds), lanes)]
 
     def failed(self, passed_over: str) -> str:
         """The checks that a row fails, as bits; 0 for a row that is no row, or is passed over anyway."""
@@ -298,6 +323,11 @@ _NOTHING: Final = "cast(NULL AS map<string, string>)"
 
 def _any(column_: str, mask: int) -> str:
     return f"({column_} & {mask}L) <> 0L" if mask else "false"
+
+
+def _lane(rows: int) -> int:
+    """How many bits the count of one check has in its sum."""
+    return _LANE_BITS if rows < 1 << _LANE_BITS else _LONG_BITS
 
 
 def _count(condition: str) -> str:

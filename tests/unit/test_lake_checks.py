@@ -93,6 +93,24 @@ def test_a_column_that_a_record_was_written_without_fails_nothing() -> None:
     assert f"AND NOT coalesce(substring(value, 1, 5) IN (X'{decode.header(7)}'), false)" in sql
 
 
+@pytest.mark.parametrize(("rows", "sums"), [(2**21 - 1, 2), (2**21, 4)])
+def test_the_counts_of_checks_come_back_out_of_their_sums(rows: int, sums: int) -> None:
+    made = checker(*CHECKS)
+    texts = {alias: text for alias, text in made.counters(rows).items() if alias.startswith("k")}
+    assert len(texts) == sums
+    counts = {"a": rows, "b": 0, "c": 1, "d": rows - 1}
+    got = {
+        alias: sum(
+            counts[CHECKS[int(n)].name] << int(shift)
+            for n, shift in re.findall(r"shiftright\(_failed, (\d+)\) & 1L, (\d+)\)", text)
+        )
+        for alias, text in texts.items()
+    }
+    assert max(got.values()) < 2**63
+    assert made.counted(got, rows) == {"a": rows, "c": 1, "d": rows - 1}
+    assert made.counted(dict.fromkeys(texts), rows) == {}  # no row was read
+
+
 def test_an_expression_whose_sql_would_be_too_large_is_refused() -> None:
     text = "n"
     for _ in range(12):
