@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from engine.checks import Check, NotNull, OnFail
+from engine.checks.bind import bind
 from engine.errors import RowTooLarge
 from engine.lake import append, decode
 from engine.lake.append import Known
 from engine.lake.batch import Batch, Water
+from engine.lake.compile import compiled
 from engine.lake.decode import NONCE_BYTES, Decoder
 from engine.lake.table import engine_columns
 from engine.state import State
@@ -141,8 +145,17 @@ def test_a_large_batch_is_decoded_and_checked_by_compiled_code(
     raw = session.range(3).selectExpr(
         "cast(id % 2 AS int) AS partition", "id AS offset", "cast(cast(id AS string) AS binary) AS value"
     )
-    append.rows(raw, decoder, batch, engine_columns(table.flow), Known()).frame.explain()
-    plan = capsys.readouterr().out
-    steps = [line for line in plan.splitlines() if "Project [" in line or "Filter " in line]
-    assert len(steps) > 3
-    assert [line[:80] for line in steps if "*(" not in line] == [], "steps that Spark does not compile"
+
+    def steps(known: Known) -> list[str]:
+        append.rows(raw, decoder, batch, engine_columns(table.flow), known).frame.explain()
+        plan = capsys.readouterr().out
+        return [line for line in plan.splitlines() if "Project [" in line or "Filter " in line]
+
+    plain = steps(Known())
+    assert len(plain) > 3
+    assert [line[:80] for line in plain if "*(" not in line] == [], "steps that Spark does not compile"
+    check = bind(Check("given", OnFail.QUARANTINE, NotNull(tuple(writer.columns))), writer.columns)
+    checked = steps(Known(checker=compiled([check], writer.columns, [writer])))
+    # the checks are a class of their own: with the decoding they would be a method too large for the JVM
+    (alone,) = [line for line in checked if "*(" not in line]
+    assert re.search(r"END AS _failed#\d+L\]$", alone)
