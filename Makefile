@@ -42,7 +42,7 @@ test: $(READY)  ## every test, on the real components, JOBS=n at once
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
 	SEEDS=$(SEEDS) $(BIN)/pytest $(BY_FILE) tests/faults
 
-bench: $(READY)  ## against a peer: BENCH=capture|landing|memory|snapshot, BENCH_SCALE=0.01 for a look
+bench: $(READY)  ## against a peer: BENCH=capture|landing|latency|memory|snapshot, BENCH_SCALE=0.01 for a look
 	$(BIN)/python -m bench $(BENCH)
 
 lock: $(READY)  ## the lock, made anew (needs uv)

@@ -1,8 +1,9 @@
-"""``python -m bench capture|landing|memory|snapshot``: what ``make bench`` starts.
+"""``python -m bench capture|landing|latency|memory|snapshot``: what ``make bench`` starts.
 
 ``BENCH_SCALE`` makes the work smaller (0.01: a look), ``BENCH_PAIRS`` is the number of rounds,
 ``BENCH_PEERS`` the peers (``none``: ours alone), ``BENCH_TRANSACTIONS`` the sizes of transactions of the
-capture (``100,1,10000``). A peer that is not installed is named and left out.
+capture (``100,1,10000``), ``BENCH_MODES`` the modes of the latency (``append,scd1``). A peer that is not
+installed is named and left out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bench import capture, debezium, landing, memory, recvlogical, rounds, snapshot
+from bench import capture, debezium, landing, latency, memory, recvlogical, rounds, snapshot
 from bench.place import Place, embedded
 from bench.rounds import say
 from engine.embedded.stack import Part
@@ -26,6 +27,7 @@ _PARTS: Final[Mapping[str, frozenset[Part]]] = {
     "memory": frozenset(("postgres", "kafka", "registry")),
     "snapshot": frozenset(("postgres", "kafka", "registry")),
     "landing": frozenset(("kafka", "registry", "spark")),
+    "latency": frozenset(("postgres", "kafka", "registry", "spark")),
 }
 
 
@@ -53,6 +55,10 @@ def _run(
     if name == "memory":
         results = memory.run(place, scale=scale)
         return results, memory.lines(results)
+    if name == "latency":
+        modes = (environment.get("BENCH_MODES") or "append").split(",")
+        results = latency.run(place, scale=scale, modes=modes)
+        return results, latency.lines(results)
     if name == "snapshot":
         results = snapshot.run(place, scale=scale, pairs=pairs, peers=_here(snapshot.PEER, asked))
         return results, snapshot.lines(results)

@@ -80,7 +80,19 @@ def _share(bootstrap: str, registry: str, topic: str, partitions: list[int], for
     return tally.of(plain(decode(value)) for value in _values(bootstrap, topic, partitions))
 
 
+def stamps(bootstrap: str, registry: str, topic: str) -> dict[int, int]:
+    """Of each row, by the ``id`` in its key, when its record was handed to the producer, in microseconds."""
+    decode = _avro(registry)
+    messages = _messages(bootstrap, topic, list(range(PARTITIONS)))
+    return {decode(message.key())["id"]: message.timestamp()[1] * 1000 for message in messages}
+
+
 def _values(bootstrap: str, topic: str, partitions: list[int]) -> Iterator[bytes]:
+    for message in _messages(bootstrap, topic, partitions):
+        yield message.value()
+
+
+def _messages(bootstrap: str, topic: str, partitions: list[int]) -> Iterator[Any]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False})
     ends = {}
     for number in partitions:
@@ -95,7 +107,7 @@ def _values(bootstrap: str, topic: str, partitions: list[int]) -> Iterator[bytes
         for message in messages:
             if message.error() is not None:
                 raise KafkaException(message.error())
-            yield message.value()
+            yield message
         left -= len(messages)
     consumer.close()
 

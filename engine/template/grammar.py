@@ -293,7 +293,7 @@ FLOW: Final = Fields(
         "landing": Key(
             Fields(
                 {
-                    "freshness": Key(Duration(100, _DAY), "how old a change may get before it lands", "10s"),
+                    "freshness": Key(Duration(0, _DAY), "how old a change may get before it lands", "10s"),
                     "rows_per_commit": Key(Whole(1, 100_000_000), "the largest batch", 500_000),
                 }
             ),
