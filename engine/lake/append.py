@@ -5,19 +5,22 @@ the height its partition had before, and with the writer it came from. A row fro
 job; the batch then runs once with every position compared to all before it in its partition. The floor of a
 snapshot stands below the rows that it follows: it comes again only as a newer attempt.
 
+A small batch is committed by the native library where the table allows it (``native``), any other by Spark.
+
 Rule: one job per batch; ``observe`` counts in it, and stands between decoding and the filter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import given, halt, sieve
+from engine.lake import given, halt, native, sieve, table
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
@@ -68,6 +71,39 @@ def rows(
     if known.checker is not None:
         good = good.where(known.checker.lands)
     return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
+
+
+def write(
+    batch: Batch,
+    path: Path,
+    raw: DataFrame,
+    make: Callable[[DataFrame], Counted],
+    *,
+    at: Callable[[str], None],
+    large: bool,
+) -> Counted:
+    """Append what ``make`` makes of the records; the rows as they were counted on their way.
+
+    ``large``: the flow has records that are too large for ``native``.
+    """
+    offsets, app_id, seq, said = size(batch.span), batch.app_id, batch.seq, batch.metadata()
+    plain = None if large or offsets > native.ROWS_MAX else native.fitting(path)
+    if plain is not None:
+        rows = make(raw.withColumn("value", F.expr(_BOUNDED)))
+        ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731
+        found = table.rows(rows.frame.coalesce(1))
+        if native.append(plain, path, found, app_id=app_id, seq=seq, metadata=said, ready=ready):
+            return rows
+    rows = make(raw)  # an observation counts once
+    frame = rows.frame.coalesce(1) if small(offsets) and len(batch.span) > 1 else rows.frame
+    table.append(frame, path, app_id=app_id, seq=seq, metadata=said)
+    return rows
+
+
+_BOUNDED = (
+    f"CASE WHEN length(value) > {native.RECORD_BYTES_MAX} THEN {halt.sql(Kind.LARGE, 'length(value)')} "
+    "ELSE value END"
+)
 
 
 def sieved(batch: Batch, known: Known) -> dict[str, str]:
@@ -219,15 +255,10 @@ def counted(raw: DataFrame, decoder: Decoder, batch: Batch, known: Known) -> Map
     return row
 
 
-def files(offsets: int, partitions: int) -> int | None:
-    """How many files a batch makes: one when it is small, else one per partition (None).
-
-    >>> files(200, 4), files(500_000, 4)
-    (1, None)
-    """
-    return 1 if small(offsets) and partitions > 1 else None
-
-
 def small(offsets: int) -> bool:
-    """Whether the fixed cost of a batch outweighs its rows."""
+    """Whether the fixed cost of a batch outweighs its rows: it is interpreted, and makes one file.
+
+    >>> small(200), small(500_000)
+    (True, False)
+    """
     return offsets < _SMALL_BATCH

@@ -99,6 +99,7 @@ class Standing:
     floor: Position | None = None
     doubt: Position | None = None  # see ``landed``
     three_state: bool = False
+    large: bool = False  # it has had a record that ``native`` does not hold in memory
     small_files: int = 0
     last: Entry | None = None  # the newest batch, as it was booked
     bound: Shape = field(default_factory=dict)  # the columns that its checks are known to fit

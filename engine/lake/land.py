@@ -42,7 +42,7 @@ from engine.lake import (
     table,
 )
 from engine.lake.answer import Answer
-from engine.lake.append import Counted, Known
+from engine.lake.append import Known
 from engine.lake.batch import Batch, Seen
 from engine.lake.commits import Commit
 from engine.lake.compile import Checker
@@ -231,10 +231,9 @@ class _Attempt:
             row = append.counted(raw, decoder, planned, known)
             return _Run(planned, lambda: Merged(append.seen(planned, row, checker), None), bad)
         attempts.replace(self.desk.session, path, self._before, known.attempts)
-        rows: Counted = append.rows(raw, decoder, planned, table.engine_columns(self.flow), known)
-        small = append.files(ranges.size(planned.span), len(planned.span))
-        frame = rows.frame if small is None else rows.frame.coalesce(small)
-        table.append(frame, path, app_id=planned.app_id, seq=planned.seq, metadata=planned.metadata())
+        ours = table.engine_columns(self.flow)
+        make = functools.partial(append.rows, decoder=decoder, batch=planned, ours=ours, known=known)
+        rows = append.write(planned, path, raw, make, at=self.desk.at, large=self.standing.large)
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
         got: Callable[[], Mapping[str, Any]] = lambda: rows.observation.get  # noqa: E731
         return _Run(
@@ -289,6 +288,8 @@ class _Attempt:
                 self.dedupe = True
             case Kind.UNSET:
                 standing.three_state = True
+            case Kind.LARGE:
+                standing.large = True
             case Kind.FLOOR:
                 self.floors = True
             case Kind.BLOCKED:

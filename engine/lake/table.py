@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -177,6 +177,11 @@ def _parse(text: str) -> tuple[Target, tuple[Step, ...]]:
         for c, before, after, default in said["pending"]
     )
     return target, steps
+
+
+def rows(frame: DataFrame) -> Any:
+    """The rows of a small frame in this process, in Arrow's form; the caller has bounded them."""
+    return frame.toArrow()
 
 
 def append(frame: DataFrame, path: Path, *, app_id: str, seq: int, metadata: str) -> None:
