@@ -1,6 +1,7 @@
 """The foreign reader of the latency bench, as a program: it sees when a row can be read.
 
-Rule: nothing of ours is used. Every table is polled at a fixed interval with the ``deltalake`` package; a row
+Rule: nothing of ours is used. Every table is polled at a fixed interval: whether its log has another file,
+and only then by the ``deltalake`` package, whose own idle look takes more than a millisecond of a core. A row
 counts as seen once its file has been read, and the clock is read after that. A row that was there before (a
 file that maintenance has rewritten) keeps its first time.
 """
@@ -37,7 +38,7 @@ class Watched:
             if not DeltaTable.is_deltatable(str(self.path)):
                 return
             self.table = DeltaTable(str(self.path))
-        else:
+        elif (self.path / "_delta_log" / f"{self.version + 1:020d}.json").exists():
             self.table.update_incremental()
         if self.table.version() == self.version:
             return

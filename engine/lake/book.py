@@ -14,7 +14,9 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +24,13 @@ from typing import Any, Final
 import deltalake
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction
 
 from engine import checks, ledger
 from engine.errors import HistoryLost, LakeUnreachable, Missing
+from engine.lake import stats
 from engine.lake.answer import Answer
 from engine.ledger import Entry
 from engine.names import OWN_FOLDER, table_folder
@@ -62,6 +67,7 @@ LEDGER: Final = pa.schema(
 )
 """The ledger's table. Offsets are JSON, ``{"0": [from, to]}``: every engine reads a string."""
 _PROPERTIES: Final = {
+    "delta.checkpointInterval": "10",  # each entry reads the log anew: half of it was that, with 100
     "delta.logRetentionDuration": "interval 1 hours",
     "delta.deletedFileRetentionDuration": "interval 1 hours",
 }
@@ -103,7 +109,27 @@ def reached(path: Path, what: str = "") -> Iterator[None]:
         raise LakeUnreachable(f"{what}{error}", where=str(path), hint=hint) from error
 
 
+def write_file(table: Path, rows: pa.Table) -> tuple[Any, AddAction]:
+    """A new Parquet file in a table's folder: its footer, and the action that adds it.
+
+    Until that is committed it is nobody's, and VACUUM's.
+    """
+    path = table / f"part-{uuid.uuid4()}.parquet"
+    # without the schema that Arrow would keep beside: the footer alone says what the file holds
+    pq.write_table(rows, path, compression="snappy", store_schema=False)
+    footer, size, at_ms = pq.read_metadata(path), path.stat().st_size, int(time.time() * 1000)
+    return footer, AddAction(path.name, size, {}, at_ms, data_change=True, stats=stats.of(footer))
+
+
 # --- the ledger ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Waiting:
+    """An entry on its way into the ledger."""
+
+    entry: Entry
+    booked: bool = False
 
 
 class Book:
@@ -111,7 +137,8 @@ class Book:
 
     def __init__(self, root: Path) -> None:
         self._path = ledger_path(root)
-        self._lock = threading.Lock()
+        self._lock, self._gate = threading.Lock(), threading.Lock()
+        self._queue: list[_Waiting] = []
         self._since_compaction = self._compactions = 0
         self._whole: set[str] = set()
 
@@ -132,21 +159,37 @@ class Book:
             table.alter.add_columns(missing)
 
     def add(self, entry: Entry) -> None:
-        """Book a batch; booking it again changes nothing."""
+        """Book a batch; booking it again changes nothing. What waits for the ledger goes in one commit."""
+        mine = _Waiting(entry)
+        with self._gate:
+            self._queue.append(mine)
         with self._lock, reached(self._path, "the ledger: "):
-            self._add(entry)
+            if mine.booked:
+                return
+            with self._gate:
+                waiting, self._queue = self._queue, []
+            # whoever waited behind one that failed stands in no queue any more
+            together = [mine, *(each for each in waiting if each is not mine)]
+            self._add([each.entry for each in together])
+            for each in together:
+                each.booked = True
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entries: Sequence[Entry]) -> None:
         table = deltalake.DeltaTable(str(self._path))
-        booked = table.transaction_version(entry.app_id)
-        old = booked is not None and booked >= entry.seq
-        if old and entry.state != "rebooked":
+        rows, transactions = [], []
+        for entry in entries:
+            booked = table.transaction_version(entry.app_id)
+            old = booked is not None and booked >= entry.seq
+            if not old:
+                transactions.append(deltalake.Transaction(entry.app_id, entry.seq))
+            if not old or entry.state == "rebooked":
+                rows.append(ledger.to_row(entry))
+        if not rows:
             return
-        transaction = [] if old else [deltalake.Transaction(entry.app_id, entry.seq)]
-        rows = pa.Table.from_pylist([ledger.to_row(entry)], schema=LEDGER)
-        properties = deltalake.CommitProperties(app_transactions=transaction)
-        deltalake.write_deltalake(table, rows, mode="append", commit_properties=properties)
-        self._since_compaction += 1
+        _, add = write_file(self._path, pa.Table.from_pylist(rows, schema=LEDGER))
+        properties = deltalake.CommitProperties(app_transactions=transactions)
+        table.create_write_transaction([add], "append", table.schema(), commit_properties=properties)
+        self._since_compaction += len(rows)
         if self._since_compaction >= _COMPACT_AFTER:
             self._since_compaction = 0
             self._compact()

@@ -2,8 +2,9 @@
 
 The query knows the end offsets and is never executed: each flow reads its own exact range. A timer calls
 the same dispatch with the last known ends, because Spark calls only when an offset moved, and a deferred or
-parked flow on a quiet evening would wait for ever. The checkpoint is a cache: where flows stand is written
-in their tables.
+parked flow on a quiet evening would wait for ever. Where a flow wants to be fresher than Spark's trigger is
+often, the timer asks Kafka for the ends itself, as soon as a worker is free. The checkpoint is a cache: where
+flows stand is written in their tables.
 
 Rule: this room composes; it decides nothing about rows.
 """
@@ -41,6 +42,7 @@ from engine.supervise import Clock, Parked, Policy, attempt
 
 _TRIES_NOW: Final = 5  # failures in a row after which --available-now ends without a flow
 _ASK_AGAIN_S: Final = 5.0
+_HURRY_S: Final = 0.2  # so often Kafka is asked for the ends, at most
 _QUERY: Final = {
     "failOnDataLoss": "false",
     "startingOffsets": "earliest",
@@ -125,6 +127,8 @@ class _Driver:
     _gaps: Mapping[str, Gap] = field(default_factory=dict)
     _asking: threading.Lock = field(default_factory=threading.Lock)
     _quick_ends: int = 0
+    _looked_s: float = float("-inf")
+    _woken_up: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         world = self.world
@@ -153,8 +157,9 @@ class _Driver:
         # no wait inside a worker: a failing flow gives its thread back and comes again when its time is up
         policy = Policy(first_s=1.0, most_s=60.0, give_up_s=-1.0, chance=lambda: 0.0)
         self.seats = Lane(
-            self.lane, world.lake_root, self.spark, desk, self._clock(), policy, world.log, world.meters
-        )
+            self.lane, world.lake_root, self.spark, desk, self._clock(), policy, world.log, world.meters,
+            wake=self._woken_up.set,
+        )  # fmt: skip
 
     def _clock(self) -> Clock:
         return Clock(
@@ -196,10 +201,22 @@ class _Driver:
                 if query is None or not self._runs(query):
                     query = self._start(query)
                 self._tick()
-                self.stop.wait(min(1.0, self.lane.trigger_s))
+                self._rest()
         finally:
             if query is not None and session.alive(self.spark):
                 halt.sure(query.stop, where=self.lane.group)
+
+    @property
+    def _hurries(self) -> bool:
+        """Whether a flow wants to be fresher than Spark's trigger is often."""
+        return any(flow.freshness_s < self.lane.trigger_s for flow in self.lane.flows)
+
+    def _rest(self) -> None:
+        """Until the next look: sooner where a flow hurries, and at once when a worker gets free for it."""
+        if not self._hurries:
+            self.stop.wait(min(1.0, self.lane.trigger_s))
+        elif self._woken_up.wait(_HURRY_S):
+            self._woken_up.clear()
 
     def _runs(self, query: StreamingQuery) -> bool:
         active: bool = halt.sure(lambda: query.isActive, where=self.lane.group)
@@ -228,12 +245,19 @@ class _Driver:
 
     def _woken(self, _frame: DataFrame, batch_id: int) -> None:
         """Spark saw an offset move. The frame is never executed: it would read every topic again."""
-        ends = self._ends(batch_id)
-        self._ask_gaps()  # after the ends: a gap is told before the rows behind it are sent
-        self.ends = ends  # last: the timer's thread hands out what stands here
-        self.seats.dispatch(ends)
+        if self._hurries:
+            self._woken_up.set()  # the timer has asked later than Spark
+        else:
+            self._know(lambda: self._ends(batch_id))
+            self.seats.dispatch(self.ends)
         self._quick_ends = 0
         self.world.at("landing.before-checkpoint")
+
+    def _know(self, ask: Callable[[], Ends]) -> None:
+        """Ends, and after them the gaps: a gap is told before the rows behind it are sent."""
+        ends = ask()
+        self._ask_gaps()
+        self.ends = ends  # last: the timer's thread hands out what stands here
 
     def _ends(self, batch_id: int) -> Ends:
         """The end offsets of a batch, from the checkpoint's offset log: no job, any file system."""
@@ -256,11 +280,20 @@ class _Driver:
         now_s = self.world.monotonic()
         if now_s - self._asked_s >= _ASK_AGAIN_S:
             self._asked_s = now_s
-            asked = attempt(lambda _progress: self._ask(), self.seats.policy, self._clock())
-            if isinstance(asked, Parked):
-                self._passing(asked.error)
+            self._patiently(self._ask)
+        if self._hurries and self.seats.free and now_s - self._looked_s >= _HURRY_S:
+            answered = self._patiently(lambda: self._know(self._ends_now))
+            self._looked_s = now_s if answered else now_s + _ASK_AGAIN_S
         self._alive()
         self.seats.dispatch(self.ends)
+
+    def _patiently(self, ask: Callable[[], None]) -> bool:
+        """Whether Kafka has answered."""
+        asked = attempt(lambda _progress: ask(), self.seats.policy, self._clock())
+        if isinstance(asked, Parked):
+            self._passing(asked.error)
+            return False
+        return True
 
     def _ask(self) -> None:
         # Spark is silent until an offset moves: what a stop left behind the checkpoint would wait for it

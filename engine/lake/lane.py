@@ -89,6 +89,8 @@ class Lane:
     log: Any
     meters: LandingMeters
     seats: list[Seat] = field(default_factory=list)
+    wake: Callable[[], None] = lambda: None  # told when a worker is free again
+    _ends: Ends = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(init=False)
     _rejections: int = 0
     _removed_s: dict[str, float] = field(default_factory=dict)
@@ -116,6 +118,7 @@ class Lane:
         now_s = self.clock.monotonic()
         handed = 0
         with self._lock:
+            self._ends = ends
             self._look_for_pauses()
             for seat in self.seats:
                 if seat.untold and not seat.busy:
@@ -125,7 +128,7 @@ class Lane:
                     self.meters.lag(seat.flow.name, lag)
                 if self._due(seat, ends, now_s, defer=defer):
                     seat.started_s = now_s
-                    seat.work = self._pool.submit(self._work, seat, ends.get(seat.flow.topic.name, {}))
+                    seat.work = self._pool.submit(self._begun, seat)
                     seat.work.add_done_callback(functools.partial(self._ended, seat))
                     handed += 1
         return handed
@@ -228,6 +231,15 @@ class Lane:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     # --- a worker
+
+    @property
+    def free(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return sum(seat.busy for seat in self.seats) < self.plan.workers
+
+    def _begun(self, seat: Seat) -> None:
+        """A worker has come to the flow: what has been written meanwhile lands too."""
+        self._work(seat, self._ends.get(seat.flow.topic.name, {}))
 
     def _work(self, seat: Seat, ends: Offsets) -> None:
         result = attempt(lambda _progress: self._land(seat, ends), self.policy, self.clock)
@@ -367,3 +379,4 @@ class Lane:
             trace = "".join(traceback.format_exception(fault))
             self.log.error("fault", flow=seat.flow.name, trace=trace)
             self._failed(seat, Bug(f"{type(fault).__name__}: {fault}", where=seat.flow.name))
+        self.wake()

@@ -13,21 +13,16 @@ application id after that comparison makes this commit fail.  # I2
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import deltalake
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake.exceptions import CommitFailedError
-from deltalake.transaction import AddAction
 
 from engine.errors import LakeUnreachable
-from engine.lake import stats
-from engine.lake.book import reached
+from engine.lake.book import reached, write_file
 
 ROWS_MAX: Final = 4_000
 RECORD_BYTES_MAX: Final = 16 * 1024
@@ -89,7 +84,7 @@ def append(
     ``ready`` is called when the file lies in the table's folder: nobody's, and VACUUM's, until its commit.
     """
     with reached(path):
-        file = _File(path / f"part-{uuid.uuid4()}.parquet", rows)
+        file = _File(path, rows)
         for _ in range(_TRIES):
             if not plain(table) or file.columns != columns(table.schema()):
                 return False
@@ -105,7 +100,11 @@ def append(
 
 def _committed(table: deltalake.DeltaTable, file: _File, metadata: str, seq: deltalake.Transaction) -> bool:
     """Whether the commit is there; False when another's was in its way: all is compared again then."""
-    counts = {"numFiles": len(file.add), "numOutputRows": file.rows, "numOutputBytes": file.size}
+    counts = {
+        "numFiles": len(file.add),
+        "numOutputRows": file.rows,
+        "numOutputBytes": sum(add.size for add in file.add),
+    }
     said = {
         "userMetadata": metadata,
         "isBlindAppend": True,
@@ -133,15 +132,10 @@ def _bare(said: Any) -> Any:
 class _File:
     """The file of a batch, and what its footer says; a batch without rows has none to add."""
 
-    def __init__(self, path: Path, rows: pa.Table) -> None:
-        # without the schema that Arrow would keep beside: the footer alone says what the file holds
-        pq.write_table(rows, path, compression="snappy", store_schema=False)
-        footer = pq.read_metadata(path)
+    def __init__(self, table: Path, rows: pa.Table) -> None:
+        footer, add = write_file(table, rows)
         self.rows: int = footer.num_rows
-        self.size = path.stat().st_size
         self.columns = columns(deltalake.Schema.from_arrow(footer.schema.to_arrow_schema()))
-        at_ms, partition = int(time.time() * 1000), dict[str, str | None]()
-        add = AddAction(path.name, self.size, partition, at_ms, data_change=True, stats=stats.of(footer))
         self.add = [add] if self.rows else []
         if not self.rows:
-            path.unlink()
+            (table / add.path).unlink()

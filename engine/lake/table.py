@@ -38,6 +38,7 @@ _APPEND: Final = (
     ("_attempt", "struct<run:bigint,range:string,attempt:bigint>"),
 )
 _CLUSTER_MAX: Final = 4
+_CHECKPOINT_AFTER: Final = "20"  # commits: native appends and readers read the log from the last one on
 
 
 def engine_columns(flow: FlowPlan) -> tuple[tuple[str, str], ...]:
@@ -68,7 +69,9 @@ def create(session: SparkSession, path: Path, flow: FlowPlan, target: Target) ->
     body = ", ".join(f"{name(c)} {t}" for c, t in (*columns, *engine_columns(flow)))
     cluster = ""
     settings = {"ecluse.flow": flow.name, "ecluse.sink": sink_text(flow), "ecluse.target": _text(target)}
-    if flow.sink.mode == "scd1":
+    if flow.sink.mode == "append":
+        settings["delta.checkpointInterval"] = _CHECKPOINT_AFTER
+    else:
         settings["delta.enableDeletionVectors"] = "true"
         fit = [k for k in keys(flow, target) if can_cluster(target.columns[k])][:_CLUSTER_MAX]
         cluster = f" CLUSTER BY ({', '.join(name(k) for k in fit)})" if fit else ""

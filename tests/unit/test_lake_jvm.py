@@ -42,7 +42,7 @@ def a_session(code: int | None) -> Any:
 def test_i7_a_landing_whose_jvm_ends_says_so_and_can_be_started_again(code: int | None) -> None:
     driver: Any = object.__new__(dispatch._Driver)
     driver.spark, driver.stop = a_session(None), threading.Event()
-    driver.lane = SimpleNamespace(group="default", trigger_s=0.0)
+    driver.lane = SimpleNamespace(group="default", trigger_s=0.0, flows=())
     driver._start = lambda _before: Query()
 
     def tick() -> None:
