@@ -139,7 +139,7 @@ def test_a_table_that_changes_again_and_again_parks_the_flow(path: Path) -> None
         version = commits.head(path)
         (said,) = (a for a in commits.read(path, 0) or [] if "metaData" in a)
         said["metaData"]["configuration"]["delta.logRetentionDuration"] = f"interval {version + 1} days"
-        lines = (json.dumps(action) for action in ({"commitInfo": {}}, said))
+        lines = [json.dumps({"commitInfo": {}}), json.dumps(said)]
         (path / "_delta_log" / f"{version + 1:020d}.json").write_text("\n".join(lines))
 
     with pytest.raises(LakeUnreachable):

@@ -1,0 +1,181 @@
+"""Small appends that the native library commits, when it does, and what is Spark's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from engine.errors import LandingFenced
+from engine.lake import commits, native
+from engine.state import State
+from tests.support.avro_records import Field
+from tests.support.landing import Landing, Table
+
+pytestmark = [pytest.mark.spark, pytest.mark.stack]
+FIELDS = [Field("id", "long", nullable=False), Field("name", "string")]
+
+
+def fill(table: Table, first: int, count: int, **more: Any) -> None:
+    for n in range(first, first + count):
+        table.change("c", {"id": n, "name": f"n{n}"} | more)
+
+
+def ids(table: Table) -> list[int]:
+    return sorted(row["id"] for row in table.rows())
+
+
+def natively(table: Table) -> list[bool]:
+    """Of each of the flow's commits, the oldest first: whether the native library made it."""
+    found = []
+    for version in range(commits.head(table.path) + 1):
+        actions = commits.read(table.path, version) or []
+        if any("txn" in action for action in actions):
+            (said,) = (a["commitInfo"] for a in actions if "commitInfo" in a)
+            found.append("delta-rs" in said["engineInfo"])
+    return found
+
+
+def added(table: Table) -> set[str]:
+    """The files that the table's log has ever added."""
+    log = (commits.read(table.path, version) or [] for version in range(commits.head(table.path) + 1))
+    return {action["add"]["path"] for actions in log for action in actions if "add" in action}
+
+
+def test_a_small_batch_is_committed_natively_and_a_large_record_is_sparks(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 3)
+    landing.land()
+    fill(table, 3, 1, name="x" * native.RECORD_BYTES_MAX)
+    fill(table, 4, 2)
+    landing.land()
+    assert natively(table) == [True, False]
+    assert ids(table) == list(range(6))
+    assert [(e.read, e.landed) for e in table.entries()] == [(3, 3), (3, 3)]
+    fill(table, 6, 1)
+    landing.land()  # anew: what one batch had says nothing of the next start
+    assert natively(table) == [True, False, True]
+
+
+def test_a_batch_of_many_records_is_sparks(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "ROWS_MAX", 2)
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 3)
+    landing.land()
+    fill(table, 3, 2)
+    landing.land()
+    assert natively(table) == [False, True]
+    assert ids(table) == list(range(5))
+
+
+def test_a_table_that_was_widened_or_given_a_rule_is_sparks(landing: Landing, spark: Any) -> None:
+    table = landing.table(fields=[Field("id", "int", nullable=False), Field("name", "string")])
+    fill(table, 0, 1)
+    landing.land()
+    table.evolve(FIELDS)
+    fill(table, 1, 1, id=1 << 40)
+    landing.land()
+    assert natively(table) == [True, False]
+    assert ids(table) == [0, 1 << 40]
+    other = landing.table("other", fields=FIELDS)
+    fill(other, 0, 1)
+    landing.land()
+    spark.sql(f"ALTER TABLE delta.`{other.path}` ADD CONSTRAINT c CHECK (id >= 0)")
+    fill(other, 1, 1)
+    landing.land()
+    assert natively(other) == [True, False]
+    assert ids(other) == [0, 1]
+
+
+def test_a_column_that_the_schema_adds_goes_on_natively(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 1)
+    landing.land()
+    table.evolve([*FIELDS, Field("more", "string")])
+    fill(table, 1, 1, more="m")
+    landing.land()
+    assert natively(table) == [True, True]
+    assert [row["more"] for row in sorted(table.rows(), key=lambda row: row["id"])] == [None, "m"]
+
+
+def test_a_column_that_somebody_adds_before_the_commit_loses_and_doubles_nothing(
+    landing: Landing, spark: Any
+) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 1)
+    landing.land()
+    fill(table, 1, 2)
+    added: list[str] = []
+
+    def at(point: str) -> None:
+        if point.startswith("landing.after-files") and not added:
+            added.append(point)
+            spark.sql(f"ALTER TABLE delta.`{table.path}` ADD COLUMNS (theirs string)")
+
+    landing.at = at
+    landing.land()
+    assert added
+    assert natively(table) == [True, False]
+    assert ids(table) == [0, 1, 2]
+    assert [(e.read, e.landed) for e in table.entries()] == [(1, 1), (2, 2)]
+
+
+def test_i2_a_second_landing_that_commits_first_fences_this_one(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 1)
+    landing.land()
+    fill(table, 1, 2)
+    second = replace(landing, at=lambda _point: None)
+    begun: list[str] = []
+
+    def at(point: str) -> None:
+        if point.startswith("landing.after-files") and not begun:
+            begun.append(point)
+            second.land()
+
+    landing.at = at
+    state = landing.land()[table.flow.name]
+    assert begun
+    assert (state.state, state.code) == (State.STOPPED, LandingFenced.code)
+    assert ids(table) == [0, 1, 2]
+    assert [(e.seq, e.read, e.landed) for e in table.entries()] == [(1, 1, 1), (2, 2, 2)]
+
+
+class Killed(BaseException):
+    """What takes a batch away in its middle; only a process that ends is killed for real (tests/faults)."""
+
+
+@pytest.fixture
+def interrupted(landing: Landing) -> Iterator[Table]:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 1)
+    landing.land()
+    fill(table, 1, 2)
+
+    def at(point: str) -> None:
+        if point.startswith("landing.after-files"):
+            raise Killed
+
+    landing.at = at
+    landing.land()
+    yield table
+    landing.at = lambda _point: None
+
+
+def test_a_file_without_its_commit_is_nobodys_and_vacuum_takes_it(
+    interrupted: Table, landing: Landing, spark: Any
+) -> None:
+    table = interrupted
+    orphans = {file.name for file in table.path.glob("*.parquet")} - added(table)
+    assert len(orphans) == 1
+    assert ids(table) == [0]
+    landing.at = lambda _point: None
+    landing.land()
+    assert ids(table) == [0, 1, 2]
+    said = "'delta.deletedFileRetentionDuration' = 'interval 0 hours'"
+    spark.sql(f"ALTER TABLE delta.`{table.path}` SET TBLPROPERTIES ({said})")
+    spark.sql(f"VACUUM delta.`{table.path}`").collect()
+    assert not orphans & {f.name for f in table.path.glob("*.parquet")}
+    assert ids(table) == [0, 1, 2]
