@@ -131,14 +131,14 @@ def _run(place: Place, mode: str, warm_s: float, measured_s: float) -> dict[str,
         }
         landed = _landed(folder)
     told, wrote = (json.loads(file.read_text()) for file in (files_["reader"], files_["load"]))
-    _whole(paths, transactions)
+    whole(paths, transactions)
     topics = [names.topic(connection, "public", table) for table in tables]
     sent = {
         t: stamps(place.bootstrap, place.registry, topic) for t, topic in zip(tables, topics, strict=True)
     }
     for topic in topics:
         drop_topic(place.bootstrap, topic)
-    found = _figures(told["seen"], sent, wrote["committed_us"], first)
+    found = figures(told["seen"], sent, wrote["committed_us"], first)
     say(f"{mode}: {found['seconds']}, stages {found['stages']}")
     return found | {
         "rows": transactions * FLOWS, "behind_s": wrote["behind_s"], "poll_s": round(told["every_s"], 4),
@@ -146,7 +146,7 @@ def _run(place: Place, mode: str, warm_s: float, measured_s: float) -> dict[str,
     }  # fmt: skip
 
 
-def _figures(
+def figures(
     seen: Mapping[str, Sequence[Sequence[int]]],
     sent: Mapping[str, Mapping[int, int]],
     answered_us: Sequence[int],
@@ -186,7 +186,7 @@ def quantiles(values: Iterable[float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in {**found, "max": ordered[-1]}.items()}
 
 
-def _whole(paths: Mapping[str, Path], transactions: int) -> None:
+def whole(paths: Mapping[str, Path], transactions: int) -> None:
     """Every row that was written stands in its table once. Raises NotArrived."""
     for table, path in paths.items():
         query = QueryBuilder().register("rows", DeltaTable(str(path)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bench import capture, change, landing, rounds, snapshot, tally
+from bench import capture, change, landing, latency, rounds, snapshot, tally
 from bench.measure import Used
 from bench.place import Place
 from bench.rounds import OURS, ResultsDiffer, Run
@@ -68,6 +68,19 @@ def test_our_landing_writes_every_record_of_the_topic(place: Place) -> None:
     (checked,), (bad,) = (results["runs"][side] for side in (landing.CHECKED, landing.BAD))
     assert checked.tally == run.tally
     assert 0 < run.tally.rows - bad.tally.rows < run.tally.rows / 50
+
+
+@pytest.mark.stack
+@pytest.mark.spark
+def test_every_row_of_the_load_is_seen_by_the_reader_after_its_commit(place: Place) -> None:
+    results = latency.run(place, scale=SCALE)
+    found = results["modes"]["append"]
+    measured = round(results["measured_s"] * latency.PER_S) * latency.FLOWS
+    assert found["measured"] == measured > 0
+    assert 0 < found["seconds"]["p50"] <= found["seconds"]["p99"] <= found["seconds"]["max"]
+    assert all(stage["max"] >= stage["p50"] for stage in found["stages"].values())
+    assert set(found["cpu_s"]) == {"capture", "landing", "reader", "load", "postgres", "kafka", "registry"}
+    assert found["batches"]["count"] >= latency.FLOWS
 
 
 def _runs(*tallies: Tally) -> dict[str, list[Run]]:
