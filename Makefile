@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SEEDS  ?= 1
 JOBS   ?= 2
-BENCH  ?= capture
+BENCH  ?=
 BY_FILE = -n $(JOBS) --dist loadfile --no-loadscope-reorder -p no:randomly
 
 .DEFAULT_GOAL := help
@@ -42,7 +42,7 @@ test: $(READY)  ## every test, on the real components, JOBS=n at once
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
 	SEEDS=$(SEEDS) $(BIN)/pytest $(BY_FILE) tests/faults
 
-bench: $(READY)  ## against a peer: BENCH=capture|landing|latency|memory|snapshot, BENCH_SCALE=0.01 for a look
+bench: $(READY)  ## all, and the table in README.md; BENCH=capture|landing|latency|memory|snapshot: one; BENCH_SCALE=0.01: a look
 	$(BIN)/python -m bench $(BENCH)
 
 lock: $(READY)  ## the lock, made anew (needs uv)

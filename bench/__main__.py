@@ -1,4 +1,7 @@
-"""``python -m bench capture|landing|latency|memory|snapshot``: what ``make bench`` starts.
+"""``python -m bench [capture|landing|latency|memory|snapshot|table]``: what ``make bench`` starts.
+
+Without a name every bench runs, one after the other, and then the table in the README is made anew out of the
+stored results; ``table`` does that alone.
 
 ``BENCH_SCALE`` makes the work smaller (0.01: a look), ``BENCH_PAIRS`` is the number of rounds,
 ``BENCH_PEERS`` the peers (``none``: ours alone), ``BENCH_TRANSACTIONS`` the sizes of transactions of the
@@ -16,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bench import capture, debezium, landing, latency, memory, recvlogical, rounds, snapshot
+from bench import capture, debezium, landing, latency, memory, recvlogical, rounds, snapshot, table
 from bench.place import Place, embedded
 from bench.rounds import say
 from engine.embedded.stack import Part
@@ -102,6 +105,11 @@ def _connect_jars(place: Place) -> Path | None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in _PARTS:
+    asked = sys.argv[1:] or [*_PARTS, "table"]
+    if not {*asked} <= {*_PARTS, "table"}:
         sys.exit(f"make bench BENCH={'|'.join(_PARTS)}")
-    sys.exit(main(sys.argv[1], os.environ))
+    for each in asked:
+        if each == "table":
+            table.write()
+        else:
+            main(each, os.environ)
