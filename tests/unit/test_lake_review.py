@@ -84,7 +84,7 @@ def a_driver(world: World) -> Any:
     )
     driver.world, driver.seats, driver.ends, driver._gaps = world, seats, {}, {}
     driver._asking = threading.Lock()
-    driver.lane = SimpleNamespace(flows=[FLOW])
+    driver.lane = SimpleNamespace(flows=[FLOW], trigger_s=0.2)
     world.driver = driver
     return driver
 
