@@ -191,6 +191,7 @@ class Cell:
     value without a place in the type. ``inline`` is the same as one Python expression over ``v`` (the
     field) and the names in ``scope``: the generated row encoder strings these together, and any
     exception in it sends the row to the careful encoder, which calls ``encode`` field by field.
+    ``many`` is the same for the fields of many rows, where that takes less than ``inline`` for each.
     ``text`` gives the source's own text of a field: what a rejected value is shown as.
     """
 
@@ -199,6 +200,7 @@ class Cell:
     text: Callable[[bytes], str]
     inline: str = ""
     scope: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    many: Callable[[Sequence[bytes]], Sequence[bytes]] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
+from itertools import repeat
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
 
 from engine.schema import Relation
 
@@ -74,13 +75,51 @@ def snapshot_of(strand: str) -> tuple[int, str] | None:
     return (int(run), part) if kind == _SNAPSHOT else None
 
 
+Unpack = Callable[[Sequence[bytes]], Sequence[Sequence[Field]]]
+"""From rows as their source wrote them to columns of fields, in the relation's order."""
+
+
+class Packed(Sequence[Row]):
+    """Rows that a snapshot read, as their source wrote them: they are taken apart when they are asked for.
+
+    Most that takes rows wants them column by column; as a sequence they are rows like any others.
+    """
+
+    __slots__ = ("_raw", "_unpack")
+
+    def __init__(self, raw: Sequence[bytes], unpack: Unpack) -> None:
+        self._raw, self._unpack = raw, unpack
+
+    def columns(self) -> Sequence[Sequence[Field]]:
+        """The fields of each column."""
+        return self._unpack(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __iter__(self) -> Iterator[Row]:
+        columns = self.columns()
+        images = zip(*columns, strict=True) if columns else repeat((), len(self._raw))
+        return (("r", None, image) for image in images)
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> Packed: ...
+    def __getitem__(self, at: int | slice) -> Row | Packed:
+        if isinstance(at, slice):
+            return Packed(self._raw[at], self._unpack)
+        return next(iter(Packed([self._raw[at]], self._unpack)))
+
+
 class Rows(NamedTuple):
     """Consecutive rows of one relation in one transaction.
 
     Row i has position (era, major, first_minor + 2·i): minor is even, odd only for the insert half of a
     key change. The index counts all decoded rows of the table in the transaction, before any filter.
     ``committed_us`` is the source's commit time in microseconds since 1970; ``tx`` the transaction's id.
-    Rows of a snapshot have op ``r``, the time at which it was taken, and no transaction (0). ``early``:
+    Rows of a snapshot have op ``r``, the time at which it was taken, and no transaction (0); they may come
+    ``Packed``. ``early``:
     updates that leave values out, of rows that a snapshot is yet to read: it brings what they leave out.
     """
 

@@ -8,7 +8,9 @@ come from (``catalog``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from struct import Struct
 from typing import Any, Final, Literal
@@ -51,7 +53,7 @@ from engine.schema import (
     TimestampNtz,
     Type,
 )
-from engine.varint import FOLLOWED, LAST, SIZES, long, sized
+from engine.varint import FOLLOWED, LAST, SIZES, long, longs, sized
 
 Form = Literal["binary", "text"]
 """How a capture asks the server for values; one form for all its columns."""
@@ -163,9 +165,11 @@ def _written(kind: Kind) -> Cell | None:
 def _decimal(type_: Decimal, form: Form) -> Cell:
     if form == "binary":
         encode, text = numerics.from_binary(type_.precision, type_.scale), numerics.text_of_binary
+        many = numerics.many_from_binary(type_.precision, type_.scale)
     else:
-        encode, text = numerics.from_text(type_.precision, type_.scale), texts.plain
-    return _remembered(f"numeric_{type_.precision}_{type_.scale}_{form}", encode, text)
+        encode, text, many = numerics.from_text(type_.precision, type_.scale), texts.plain, None
+    cell = _remembered(f"numeric_{type_.precision}_{type_.scale}_{form}", encode, text)
+    return replace(cell, many=many)
 
 
 def _remembered(name: str, encode: Callable[[bytes], bytes], text: Callable[[bytes], str]) -> Cell:
@@ -192,7 +196,19 @@ def _integer(
         " else FOLLOWED[_z & 16383] + LAST[_z >> 14] if _z < 268435456 else long(_n))"
     )
     scope = {"LAST": LAST, "FOLLOWED": FOLLOWED, "long": long, unpack: unpacked}
-    return Cell(name, encode, texts.integer, inline=inline, scope=scope)
+
+    def many(fields: Sequence[bytes]) -> Sequence[bytes]:
+        alike = longs(fields)
+        if alike is not None:
+            return alike
+        return [
+            (LAST[z] if (z := n << 1 ^ n >> 63) < 16384 else FOLLOWED[z & 16383] + LAST[z >> 14])  # noqa: PLR2004
+            if -134217728 <= n < 134217728  # noqa: PLR2004 - 28 bits
+            else long(n)
+            for n in struct.unpack(f">{len(fields)}{unpack[-1]}", b"".join(fields))
+        ]
+
+    return Cell(name, encode, texts.integer, inline=inline, scope=scope, many=many)
 
 
 def _stamp(name: str, text: Callable[[bytes], str]) -> Cell:
@@ -207,7 +223,9 @@ def _stamp(name: str, text: Callable[[bytes], str]) -> Cell:
         "unpack_q": _unpack_q,
         "unpack_epoch": dates.EPOCH_US,
     }
-    return Cell(name, dates.stamp_from_binary, text, inline=inline, scope=scope)
+    return Cell(
+        name, dates.stamp_from_binary, text, inline=inline, scope=scope, many=dates.stamps_from_binary
+    )
 
 
 def _bool_from_binary(v: bytes) -> bytes:

@@ -1,6 +1,7 @@
-"""COPY … TO STDOUT: the rows of one query as tuples of fields, in the wire form of the stream.
+"""COPY … TO STDOUT: the rows of one query as the server writes them, and the columns of fields in them.
 
-Rule: a row that is not whole stops the reading, it is never guessed. In the binary form a field is what the
+Rule: a row that is not whole stops the reading, it is never guessed. Rows are taken off the line as they are,
+so that whoever wants their fields takes them apart, many at once. In the binary form a field is what the
 stream would send; the text form serves the tables whose types have no binary one.
 """
 
@@ -18,7 +19,7 @@ from psycopg import errors, pq
 from connectors.postgres.cells import Form
 from connectors.postgres.wire import FIXED, Values
 from engine.errors import SourceUnreachable
-from engine.source import Row
+from engine.source import Field, Unpack
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
@@ -33,13 +34,12 @@ _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _MEANT: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 ParseRow = Callable[[bytes], Values]
-Batch = list[Row]
 
 
 def batches(
-    pgconn: pq.abc.PGconn, query: str, form: Form, bases: Sequence[int], alive: Callable[[], None]
-) -> Iterator[Batch]:
-    """The rows of a query whose columns have these base types, as rows that a snapshot read, some at a time.
+    pgconn: pq.abc.PGconn, query: str, form: Form, alive: Callable[[], None]
+) -> Iterator[list[bytes]]:
+    """The rows of a query as they come, some at a time.
 
     ``alive`` is called about once a second while the server is silent. Raises SourceUnreachable when it
     stays so, and what the driver raises when the query fails.
@@ -48,11 +48,10 @@ def batches(
     result = pgconn.exec_(f"COPY ({query}) TO STDOUT (FORMAT {form})".encode())
     if result.status != pq.ExecStatus.COPY_OUT:
         raise errors.error_from_result(result)
-    parse = binary_parser(bases) if binary else _text_parser(len(bases))
     get, poll = pgconn.get_copy_data, select.poll()
     poll.register(pgconn.socket, select.POLLIN)
     silent_since, header = time.monotonic(), len(_HEADER) if binary else 0
-    waiting: Batch = []
+    waiting: list[bytes] = []
     held = 0
     while True:
         size, data = get(1)
@@ -64,7 +63,7 @@ def batches(
                     continue
             if binary and d == _END:
                 continue  # until the server says that it is done
-            waiting.append(("r", None, parse(d)))
+            waiting.append(d)
             held += size
             if held >= _BATCH_BYTES or len(waiting) >= _BATCH_ROWS:
                 yield waiting
@@ -101,6 +100,18 @@ def _ended(pgconn: pq.abc.PGconn) -> None:
     while (result := pgconn.get_result()) is not None:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             raise errors.error_from_result(result)
+
+
+def unpacker(bases: Sequence[int], form: Form) -> Unpack:
+    """What takes the rows of a query apart whose columns have these base types."""
+    parse = binary_parser(bases) if form == "binary" else _text_parser(len(bases))
+    width = len(bases)
+
+    def unpack(raw: Sequence[bytes]) -> Sequence[Sequence[Field]]:
+        # a row without columns is looked at like any other
+        return tuple(zip(*map(parse, raw), strict=True)) or ((),) * width
+
+    return unpack
 
 
 def binary_parser(bases: Sequence[int]) -> ParseRow:

@@ -5,12 +5,13 @@ Rule: years 1 to 9999 and no infinity; everything else is ``Unfit`` and keeps it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from struct import Struct
 from typing import Final
 
 from engine.schema import Unfit
-from engine.varint import LAST, long
+from engine.varint import LAST, long, longs
 
 EPOCH_DAYS: Final = 10957  # from 1970-01-01 to 2000-01-01
 EPOCH_US: Final = EPOCH_DAYS * 86400 * 1_000_000
@@ -54,6 +55,11 @@ def stamp_from_binary(v: bytes) -> bytes:
     if not _FIRST_US <= us <= _LAST_US:
         raise Unfit(timestamp_text(v))
     return long(us)
+
+
+def stamps_from_binary(fields: Sequence[bytes]) -> Sequence[bytes]:
+    """The same for the fields of many rows: most instants since 2000 are of one length."""
+    return longs(fields, EPOCH_US) or list(map(stamp_from_binary, fields))
 
 
 def timestamp_from_text(v: bytes) -> bytes:

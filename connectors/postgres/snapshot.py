@@ -32,7 +32,7 @@ from connectors.postgres.progress import Progress
 from connectors.postgres.session import Connection, command
 from connectors.postgres.wire import WireColumn, WireRelation, lsn
 from engine.errors import SourceUnreachable
-from engine.source import Field, Row, Rows, TableSpec
+from engine.source import Field, Packed, Rows, TableSpec
 
 GROUP_S: Final = 10.0  # the stream is not read meanwhile
 _SLOT_TIMEOUT_S: Final = 2  # nor while the slot waits for open writers
@@ -196,9 +196,9 @@ class Part:
     def rows(self, side: Connection, until: float, alive: Callable[[], None]) -> Iterator[Rows]:
         """The rows from behind the last key on, until all are read or the time is up."""
         key_at, query = self._key_at(), _query(self._table, self._was.after)
-        for rows in copying.batches(
-            self._group.line.pgconn, query, self._form, self._table.known.bases, alive
-        ):
+        unpack = copying.unpacker(self._table.known.bases, self._form)
+        for raw in copying.batches(self._group.line.pgconn, query, self._form, alive):
+            rows = Packed(raw, unpack)
             yield self._run(rows)
             if key_at and time.monotonic() > until:
                 last = rows[-1][2] or ()
@@ -210,7 +210,7 @@ class Part:
         at = {column.name: n for n, column in enumerate(self._table.known.relation.columns)}
         return [at[name] for name, _ in self._table.key]
 
-    def _run(self, waiting: list[Row]) -> Rows:
+    def _run(self, waiting: Packed) -> Rows:
         first = 2 * self.count
         self.count += len(waiting)
         at = self._group.at - 1

@@ -26,7 +26,7 @@ NULL: Final = b"\x00"
 SOME: Final = b"\x02"
 PLAIN: Final = b"\x00\x00\x00"  # nothing unchanged, nothing unfit, no stub
 
-_SOME_SIZES: Final = Sizes(SOME)
+SOME_SIZES: Final = Sizes(SOME)
 
 Fast = Callable[[Sequence[Row], Sequence[bytes], bytes, Sequence[Any], Any], tuple[int, int, int, int, int]]
 Part = bytes | str
@@ -47,9 +47,9 @@ def generate(relation: Relation, frame: Frame) -> Fast:
 
     ``out`` holds one list per partition; ``careful`` takes a row that is not plain and gives its bytes.
     """
-    scope: dict[str, Any] = {"BAD": BAD, "join": b"".join, "crc32": zlib.crc32, "SOME_SIZES": _SOME_SIZES}
+    scope: dict[str, Any] = {"BAD": BAD, "join": b"".join, "crc32": zlib.crc32, "SOME_SIZES": SOME_SIZES}
     for number, column in enumerate(relation.columns):
-        _trust(column.cell)
+        trust(column.cell)
         names = dict(column.cell.scope) if column.cell.inline else {f"cell_{number}": column.cell.encode}
         for name, value in names.items():
             if scope.setdefault(name, value) is not value:
@@ -60,7 +60,7 @@ def generate(relation: Relation, frame: Frame) -> Fast:
     return fast
 
 
-def _trust(cell: Cell) -> None:
+def trust(cell: Cell) -> None:
     """Refuse a cell that takes NULL or an unchanged field for a value: the row would lie."""
     for field in (None, UNCHANGED):
         try:
@@ -129,11 +129,11 @@ def _case(relation: Relation, frame: Frame, case: str) -> Iterator[str]:
     images: list[Part]
     if not relation.key and frame.partitions > 1:
         # without a key the new image (of a delete the old one) says the partition
-        yield f"{indent}body = join(({_merged([SOME, *(new or old)])}))"
+        yield f"{indent}body = join(({_tuple([SOME, *(new or old)])}))"
         images = ["body", NULL] if case == "d" else [*_optional(old), "body"]
     else:
         images = [*_optional(old), *_optional(new)]
-    yield f"{indent}value = join(({_merged(['prefix', 'minor', op, *images, PLAIN])}))"
+    yield f"{indent}value = join(({_tuple(['prefix', 'minor', op, *images, PLAIN])}))"
     if relation.key:
         letter = "b" if case == "d" else "a"
         at = [n for n, c in enumerate(columns) if c.name in relation.key]
@@ -157,7 +157,7 @@ def _image(columns: Sequence[Column], letter: str, key: Sequence[str], *, strict
     image: list[Part] = []
     for number, column in enumerate(columns):
         name = f"{letter}{number}"
-        parts = _expressions(column.cell, number, name)
+        parts = expressions(column.cell, number, name)
         if column.name in key:
             image += [SOME, f"({letter}k{number} := {' + '.join(parts)})"]
         elif strict and not column.nullable:
@@ -174,7 +174,7 @@ def _optional_value(parts: list[str], name: str) -> list[Part]:
     return [f"({NULL!r} if {name} is None else {some})", *(f"(b'' if {name} is None else {p})" for p in rest)]
 
 
-def _expressions(cell: Cell, number: int, name: str) -> list[str]:
+def expressions(cell: Cell, number: int, name: str) -> list[str]:
     """The cell's expression over ``name``; what only follows a length is a part of its own, never copied."""
     tree = ast.parse(cell.inline or f"cell_{number}(v)", mode="eval").body
     parts = [tree]
@@ -187,15 +187,20 @@ def _expressions(cell: Cell, number: int, name: str) -> list[str]:
     return [text if text.isidentifier() or text.startswith("SIZES[") else f"({text})" for text in texts]
 
 
-def _merged(parts: Sequence[Part]) -> str:
-    """The parts as the items of a tuple, neighbouring constants as one."""
+def _tuple(parts: Sequence[Part]) -> str:
+    """The parts as the items of a tuple."""
+    return ", ".join(repr(i) if isinstance(i, bytes) else i for i in merged(parts)) + ","
+
+
+def merged(parts: Sequence[Part]) -> list[Part]:
+    """The parts, neighbouring constants as one."""
     items: list[Part] = []
     for part in parts:
         if isinstance(part, bytes) and items and isinstance(items[-1], bytes):
             items[-1] += part
         else:
             items.append(part)
-    return ", ".join(repr(i) if isinstance(i, bytes) else i for i in items) + ","
+    return items
 
 
 def _key(relation: Relation, frame: Frame) -> str:
