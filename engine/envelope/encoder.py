@@ -82,7 +82,7 @@ class Encoder:
         minors: Sequence[bytes] = _MINORS[first : first + count]
         if len(minors) < count:
             minors = _minors(first, count)
-        if isinstance(rows, Packed):
+        if isinstance(rows, Packed) and self.relation.columns:
             fields = rows.columns()
             try:
                 return self._by_columns(fields, minors, prefix, out), 0, 0, 0, count

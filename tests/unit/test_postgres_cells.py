@@ -47,6 +47,7 @@ def both(base: int, type_: Type, binary: bytes, text: str, value: Any) -> None:
     for form, wire in wires:
         cell = cell_of(base, type_, form)
         assert cell.encode(wire) == expected, form
+        assert not cell.many or list(cell.many([wire] * 5)) == [expected] * 5, form
         try:
             assert inline(cell, wire) == expected, form
         except (LookupError, ValueError):
