@@ -6,7 +6,7 @@ Rule: exact or ``Unfit``: a digit that the declared scale or precision has no pl
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from struct import Struct
 from typing import Final
 
@@ -18,10 +18,13 @@ _TWO: Final = Struct(">hhHHHH").unpack
 _NEGATIVE: Final = 0x4000
 _SPECIAL: Final = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
 _TENS: Final = tuple(10**n for n in range(77))
-_TWO_GROUPS: Final = Struct(">IIHH").unpack
-_TWO_AT_0: Final = 2 << 16  # two groups, the first of which counts ones
 _PACK_3: Final = Struct(">I").pack
 _OF_3: Final = 6 << 24  # the length of three bytes, before them
+_USUAL: Final = 12  # bytes of a value of two groups
+_HEAD_MASK: Final = 0xFFFF_FFFF_FFFF_0000_0000_0000  # all but the scale that is shown, and the groups
+_HEAD_OF_TWO: Final = 0x0002_0000_0000_0000_0000_0000  # two groups, the first counts ones, not negative
+_ZERO: Final = _HEAD_OF_TWO.to_bytes(_USUAL, "big")
+_SHIFT: Final = 48  # dividing by 10 to 1000 is multiplying by 2 ** 48 of it: exact for numbers of 31 bits
 
 
 def from_binary(precision: int, scale: int) -> Callable[[bytes], bytes]:
@@ -82,23 +85,49 @@ def _amounts(
 ) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
     """The encoder of many values, most of which are one group before the point and one after it.
 
-    Such a value takes no call of ``encode`` where it is not negative and its Avro form has 3 bytes at most.
+    The digits of those are put together at once, as lanes of one large integer; the others go one by one.
     """
-    short, most, pack, groups_of = _packed_short(), min(limit, 1 << 23), _PACK_3, _TWO_GROUPS
+    short, most = _packed_short(), min(limit, 1 << 23)
 
     def many(fields: Sequence[bytes]) -> Sequence[bytes]:
-        return [
-            (short[n] if n < 32768 else pack(n | _OF_3))  # noqa: PLR2004 - what two bytes hold
-            if len(v) == 12  # noqa: PLR2004
-            and (groups := groups_of(v))[0] == _TWO_AT_0
-            and groups[1] < _NEGATIVE << 16
-            and not (n := groups[2] * 10000 + groups[3]) % cut
-            and (n := n // cut) < most
-            else encode(v)
-            for v in fields
+        usual = [v if len(v) == _USUAL else _ZERO for v in fields]
+        numbers = _together(usual, cut)
+        if numbers is None:
+            return list(map(encode, fields))
+        made = [
+            short[n] if n < 32768 else _PACK_3(n | _OF_3) if n < most else encode(v)  # noqa: PLR2004
+            for n, v in zip(numbers, usual, strict=True)
         ]
+        if _ZERO in usual:
+            for at, v in enumerate(usual):
+                if v is _ZERO:
+                    made[at] = encode(fields[at])
+        return made
 
     return many
+
+
+def _together(fields: Sequence[bytes], cut: int) -> Sequence[int] | None:
+    """The numbers that values of two groups are, without the zeros of the last group that ``cut`` stands for.
+
+    None when one of them is negative, or no such value, or has more digits.
+    """
+    count = len(fields)
+    ones, numbers = _lanes(count)
+    x = int.from_bytes(b"".join(reversed(fields)), "big")
+    if x & ones * _HEAD_MASK != ones * _HEAD_OF_TWO:
+        return None
+    group = ones * 0xFFFF
+    n = (x >> 16 & group) * 10000 + (x & group)
+    q = n * (-(-(1 << _SHIFT) // cut)) >> _SHIFT & ones * 0xFFFFFFFF if cut > 1 else n
+    return numbers(q.to_bytes(_USUAL * count, "little")) if q * cut == n else None
+
+
+@lru_cache(maxsize=4)
+def _lanes(count: int) -> tuple[int, Callable[[bytes], tuple[int, ...]]]:
+    """A one in each of so many lanes, and what reads the lowest four bytes of each."""
+    ones = int.from_bytes((1).to_bytes(_USUAL, "little") * count, "little")
+    return ones, Struct(f"<{f'I{_USUAL - 4}x' * count}").unpack
 
 
 @cache

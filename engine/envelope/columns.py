@@ -135,11 +135,13 @@ def _or_null(parts: Sequence[str]) -> str:
 
 def _optional(many: Many, fields: Sequence[bytes | None]) -> Sequence[bytes]:
     """The fields of a column that may be NULL, each with its union branch."""
-    given = [v for v in fields if v is not None]
-    made = many(given) if given else ()
-    if len(made) != len(given):
-        raise ValueError("a cell that gave another number of values")
-    if len(given) == len(fields):
-        return list(map(SOME.__add__, made))
-    each = iter(made)
-    return [NULL if v is None else SOME + next(each) for v in fields]
+    if None not in fields:
+        return list(map(SOME.__add__, many(fields)))  # type: ignore[arg-type]
+    some = next((v for v in fields if v is not None), None)
+    if some is None:
+        return [NULL] * len(fields)
+    made = list(map(SOME.__add__, many([some if v is None else v for v in fields])))
+    for at, v in enumerate(fields):
+        if v is None:
+            made[at] = NULL
+    return made
