@@ -87,7 +87,8 @@ def _amounts(
 
     The digits of those are put together at once, as lanes of one large integer; the others go one by one.
     """
-    short, most = _packed_short(), min(limit, 1 << 23)
+    short = _packed_short()
+    few, most = min(limit, len(short)), min(limit, 1 << 23)
 
     def many(fields: Sequence[bytes]) -> Sequence[bytes]:
         usual = [v if len(v) == _USUAL else _ZERO for v in fields]
@@ -95,7 +96,7 @@ def _amounts(
         if numbers is None:
             return list(map(encode, fields))
         made = [
-            short[n] if n < 32768 else _PACK_3(n | _OF_3) if n < most else encode(v)  # noqa: PLR2004
+            short[n] if n < few else _PACK_3(n | _OF_3) if n < most else encode(v)
             for n, v in zip(numbers, usual, strict=True)
         ]
         if _ZERO in usual:
