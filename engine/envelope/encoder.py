@@ -69,9 +69,9 @@ class Encoder:
         self._writer = long(address.writer)
         self._framed_of = -1
         self._framed_at = b""
-        frame = Frame(address.partitions, self._key_head, address.row_bytes_max)
-        self._fast = generate(relation, frame)
-        self._by_columns = columns.generate(relation, frame)
+        self._frame = Frame(address.partitions, self._key_head, address.row_bytes_max)
+        self._fast = generate(relation, self._frame)
+        self._by_columns: columns.ByColumns | None = None  # most tables are not read when they are opened
         self._prefix_of: tuple[object, ...] = ()
         self._prefix = b""
 
@@ -83,9 +83,10 @@ class Encoder:
         if len(minors) < count:
             minors = _minors(first, count)
         if isinstance(rows, Packed) and self.relation.columns:
+            by_columns = self._by_columns = self._by_columns or columns.generate(self.relation, self._frame)
             fields = rows.columns()
             try:
-                return self._by_columns(fields, minors, prefix, out), 0, 0, 0, count
+                return by_columns(fields, minors, prefix, out), 0, 0, 0, count
             except BAD:
                 pass  # some of them are not plain: one by one
         return self._fast(rows, minors, prefix, out, self._careful)
