@@ -50,31 +50,37 @@ def batches(
         raise errors.error_from_result(result)
     get, poll = pgconn.get_copy_data, select.poll()
     poll.register(pgconn.socket, select.POLLIN)
-    silent_since, header = time.monotonic(), len(_HEADER) if binary else 0
+    silent_since, begun = time.monotonic(), not binary
     waiting: list[bytes] = []
-    held = 0
+    held, free = 0, _BATCH_ROWS
     while True:
         size, data = get(1)
         if size > 0:
-            d = bytes(data)
-            if header:
-                d, header = _headed(d), 0
-                if not d:
-                    continue
-            if binary and d == _END:
-                continue  # until the server says that it is done
-            waiting.append(d)
+            waiting.append(bytes(data))
             held += size
-            if held >= _BATCH_BYTES or len(waiting) >= _BATCH_ROWS:
-                yield waiting
-                waiting, held, silent_since = [], 0, 0.0
+            free -= 1
+            if free and held < _BATCH_BYTES:
+                continue
         elif size == 0:
             silent_since = _wait(pgconn, poll, silent_since, alive)
-        else:
-            break
-    _ended(pgconn)
-    if waiting:
-        yield waiting
+            continue
+        rows = _framed(waiting, begun=begun) if binary else waiting
+        waiting, held, free, silent_since, begun = [], 0, _BATCH_ROWS, 0.0, True
+        if size < 0:
+            _ended(pgconn)
+        if rows:
+            yield rows
+        if size < 0:
+            return
+
+
+def _framed(messages: list[bytes], *, begun: bool) -> list[bytes]:
+    """The rows in messages of a binary copy, which has a header, alone or before a row, and a trailer."""
+    if messages and not begun:
+        messages[0] = _headed(messages[0])
+    if messages and messages[-1] == _END:
+        messages.pop()
+    return messages if begun or not messages or messages[0] else messages[1:]
 
 
 def _headed(d: bytes) -> bytes:

@@ -18,6 +18,7 @@ _TWO: Final = Struct(">hhHHHH").unpack
 _NEGATIVE: Final = 0x4000
 _SPECIAL: Final = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
 _TENS: Final = tuple(10**n for n in range(77))
+_LOOKED_AT: Final = 64  # of many values: enough to say whether they repeat
 _PACK_3: Final = Struct(">I").pack
 _OF_3: Final = 6 << 24  # the length of three bytes, before them
 _USUAL: Final = 12  # bytes of a value of two groups
@@ -71,9 +72,8 @@ def many_from_binary(precision: int, scale: int) -> Callable[[Sequence[bytes]], 
     each = _amounts(encode, _TENS[4 - scale], _TENS[precision]) if scale <= 4 else None  # noqa: PLR2004
 
     def many(fields: Sequence[bytes]) -> Sequence[bytes]:
-        different = set(fields)
-        if 4 * len(different) <= len(fields):
-            made = {v: encode(v) for v in different}
+        if 4 * len(set(fields[:_LOOKED_AT])) <= min(_LOOKED_AT, len(fields)):
+            made = {v: encode(v) for v in set(fields)}
             return list(map(made.__getitem__, fields))
         return each(fields) if each else list(map(encode, fields))
 

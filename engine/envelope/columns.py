@@ -8,7 +8,7 @@ a table or a function, ``Cell.many``): what a value costs in a loop written here
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -63,6 +63,8 @@ def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     for number, column in enumerate(columns):
         if column.name in relation.key:
             yield f"    k{number} = {_key_column(number, column.cell)}"
+        elif column.nullable and column.cell.many:
+            yield f"    b{number}, e{number} = optional(many_{number}, c{number})"
     if not relation.key:
         yield f"    bodies = {_joined([SOME, *image])}"
         image = ["bodies"]
@@ -108,7 +110,7 @@ def _image(number: int, column: Column, *, in_key: bool) -> list[Part]:
         return [SOME, f"k{number}"]
     if column.nullable:
         if cell.many:
-            return [f"optional(many_{number}, {name})"]
+            return [f"b{number}", f"e{number}"]
         return [f"[{_or_null(expressions(cell, number, 'v'))} for v in {name}]"]
     if cell.many:
         return [SOME, f"many_{number}({name})"]
@@ -133,15 +135,16 @@ def _or_null(parts: Sequence[str]) -> str:
     return f"{NULL!r} if v is None else {' + '.join([some, *rest])}"
 
 
-def _optional(many: Many, fields: Sequence[bytes | None]) -> Sequence[bytes]:
-    """The fields of a column that may be NULL, each with its union branch."""
+def _optional(many: Many, fields: Sequence[bytes | None]) -> tuple[Iterable[bytes], Iterable[bytes]]:
+    """The fields of a column that may be NULL: their union branches, and what stands behind each."""
     if None not in fields:
-        return list(map(SOME.__add__, many(fields)))  # type: ignore[arg-type]
+        return repeat(SOME, len(fields)), many(fields)  # type: ignore[arg-type]
     some = next((v for v in fields if v is not None), None)
     if some is None:
-        return [NULL] * len(fields)
-    made = list(map(SOME.__add__, many([some if v is None else v for v in fields])))
+        return repeat(NULL, len(fields)), repeat(b"", len(fields))
+    branches = [SOME] * len(fields)
+    made = list(many([some if v is None else v for v in fields]))
     for at, v in enumerate(fields):
         if v is None:
-            made[at] = NULL
-    return made
+            branches[at], made[at] = NULL, b""
+    return branches, made

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg import pq
 
 from connectors.postgres import copying, kinds, snapshot
 from connectors.postgres.catalog import Known
@@ -51,6 +54,60 @@ def test_a_row_that_is_cut_or_too_long_is_no_row(
     for broken in (whole[: data.draw(st.integers(0, len(whole) - 1))], whole + b"\0"):
         with pytest.raises(SourceUnreachable):
             parse(broken)
+
+
+class Line:
+    """A connection that gives these messages of a copy, nothing every third time that it is asked."""
+
+    def __init__(self, messages: Sequence[bytes]) -> None:
+        self._messages, self._asked = list(messages), 0
+        self.socket, self._other = os.pipe()
+        os.write(self._other, b"x")  # there is always more to be read
+
+    def exec_(self, _: bytes) -> SimpleNamespace:
+        return SimpleNamespace(status=pq.ExecStatus.COPY_OUT)
+
+    def get_copy_data(self, _: int) -> tuple[int, memoryview]:
+        self._asked += 1
+        if not self._messages:
+            return -1, memoryview(b"")
+        if self._asked % 3 == 0:
+            return 0, memoryview(b"")
+        message = self._messages.pop(0)
+        return len(message), memoryview(message)
+
+    def consume_input(self) -> None:
+        """More has come."""
+
+    def get_result(self) -> None:
+        """The copy has ended."""
+
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+END = b"\xff\xff"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 998, 999, 1000, 1001, 2000])
+def test_every_row_of_a_copy_comes_once_whatever_the_header_and_the_end_come_with(count: int) -> None:
+    sent = [row([struct.pack(">i", n)]) for n in range(count)]
+    joined = [HEADER + sent[0], *sent[1:], END] if sent else [HEADER, END]
+    for form, messages in (("binary", [HEADER, *sent, END]), ("binary", joined), ("text", sent)):
+        line: Any = Line(messages)
+        came = list(copying.batches(line, "select 1", "text" if form == "text" else "binary", lambda: None))
+        assert [d for rows in came for d in rows] == sent
+        assert all(0 < len(rows) <= 1000 for rows in came)
+
+
+def test_large_rows_of_a_copy_come_a_few_at_a_time() -> None:
+    sent = [row([bytes(300_000)])] * 5
+    line: Any = Line([HEADER, *sent, END])
+    assert [len(rows) for rows in copying.batches(line, "select 1", "binary", lambda: None)] == [2, 2, 1]
+
+
+def test_a_copy_without_its_header_is_no_copy() -> None:
+    line: Any = Line([row([b"x"]), END])
+    with pytest.raises(SourceUnreachable):
+        list(copying.batches(line, "select 1", "binary", lambda: None))
 
 
 SPECS = [TableSpec(f"f.{name}", "public", name, snapshot=0) for name in ("t", "u")]
