@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from psycopg import errors, pq
 
-from connectors.postgres import copying, keys, session
+from connectors.postgres import copying, keys, session, unpacking
 from connectors.postgres.catalog import Known, know
 from connectors.postgres.cells import Form
 from connectors.postgres.columns import identifier
@@ -196,7 +196,7 @@ class Part:
     def rows(self, side: Connection, until: float, alive: Callable[[], None]) -> Iterator[Rows]:
         """The rows from behind the last key on, until all are read or the time is up."""
         key_at, query = self._key_at(), _query(self._table, self._was.after)
-        unpack = copying.unpacker(self._table.known.bases, self._form)
+        unpack = unpacking.unpacker(self._table.known.bases, self._form)
         for raw in copying.batches(self._group.line.pgconn, query, self._form, alive):
             rows = Packed(raw, unpack)
             yield self._run(rows)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors.postgres import copying, kinds
+from connectors.postgres import kinds, unpacking
 from connectors.postgres.cells import Form, cell_of, column_cell, type_of
 from engine.envelope import Encoder, Record, columns
 from engine.errors import ContractBroken, SourceUnreachable
@@ -126,7 +126,7 @@ def same(rel: Relation, packed: Packed, partitions: int, first_minor: int = 0, l
 def test_rows_of_a_copy_become_the_same_records_by_columns_and_by_rows(
     raw: list[bytes], key: tuple[str, ...], partitions: int, first_minor: int
 ) -> None:
-    packed = Packed(raw, copying.unpacker(BASES, "binary"))
+    packed = Packed(raw, unpacking.unpacker(BASES, "binary"))
     same(parcel(key), packed, partitions, first_minor)
 
 
@@ -165,7 +165,7 @@ def test_plain_rows_are_encoded_by_columns_and_one_that_is_not_plain_sends_all_o
         for name, base, type_ in (("id", kinds.INT8, Int64()), ("flag", kinds.BOOL, Boolean()))
     ]
     rel = relation(*made)
-    unpack = copying.unpacker((kinds.INT8, kinds.BOOL), "binary")
+    unpack = unpacking.unpacker((kinds.INT8, kinds.BOOL), "binary")
     for raw, by_columns in (
         (plain, [3]),
         ([*plain, row([bytes(8), b"\7"])], []),
@@ -185,7 +185,7 @@ def test_a_row_above_the_limit_is_a_stub_among_the_others() -> None:
         Column("id", Int64(), nullable=False, declared="", cell=cell_of(kinds.INT8, Int64(), "binary")),
         Column("note", type_of(kinds.TEXT, -1), nullable=True, declared="", cell=text),
     )
-    packed = Packed(raw, copying.unpacker((kinds.INT8, kinds.TEXT), "binary"))
+    packed = Packed(raw, unpacking.unpacker((kinds.INT8, kinds.TEXT), "binary"))
     same(relation(*made), packed, 1, limit=500)
     (records,), _, _ = encoded(relation(*made), packed, 1, row_bytes_max=500)
     assert [len(value) < 400 for _, value in records] == [True, True, True]
@@ -197,12 +197,12 @@ def test_rows_of_a_copy_as_text_become_the_same_records() -> None:
         f"2;6;3;-0.01;1999-01-01 00:00:00+00;1999-01-01;f;c;d;-1;{uuid.UUID(int=7)}\n",
     ]
     raw = [line.replace(";", "\t").encode() for line in lines]
-    same(parcel(form="text"), Packed(raw, copying.unpacker(BASES, "text")), 4)
+    same(parcel(form="text"), Packed(raw, unpacking.unpacker(BASES, "text")), 4)
 
 
 def test_packed_rows_are_rows_like_any_others() -> None:
     raw = [row([struct.pack(">h", n), b"v%d" % n]) for n in range(4)]
-    packed = Packed(raw, copying.unpacker((kinds.INT2, kinds.TEXT), "binary"))
+    packed = Packed(raw, unpacking.unpacker((kinds.INT2, kinds.TEXT), "binary"))
     rows = [("r", None, (struct.pack(">h", n), b"v%d" % n)) for n in range(4)]
     assert list(packed) == rows
     assert (len(packed), packed[-1], list(packed[1:3])) == (4, rows[-1], rows[1:3])
@@ -211,7 +211,7 @@ def test_packed_rows_are_rows_like_any_others() -> None:
 
 
 def test_rows_without_columns_are_counted_and_looked_at() -> None:
-    unpack = copying.unpacker((), "binary")
+    unpack = unpacking.unpacker((), "binary")
     rel = Relation(1, "public", "parcel", (), (), Identity.DEFAULT)
     assert list(Packed([row([])] * 2, unpack)) == [("r", None, ())] * 2
     same(rel, Packed([row([])] * 2, unpack), 1)
