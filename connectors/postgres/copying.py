@@ -45,7 +45,7 @@ def batches(
     while True:
         size, data = get(1)
         if size > 0:
-            waiting.append(bytes(data))
+            waiting.append(data.tobytes())
             held += size
             free -= 1
             if free and held < _BATCH_BYTES:

@@ -129,7 +129,7 @@ class PostgresSource:
         while not now.over:
             size, data = get(1)
             if size > 0:
-                d = bytes(data)
+                d = data.tobytes()
                 del data
                 if d[0] != wire.XLOG_DATA:
                     self._keepalive(d)
@@ -241,7 +241,7 @@ class PostgresSource:
         while self._received < at and decoder.open_at < at:
             size, data = self._pg.get_copy_data(1)
             if size > 0:
-                d = bytes(data)
+                d = data.tobytes()
                 if d[0] != wire.XLOG_DATA:
                     self._keepalive(d)
                 elif decoder.feed(d):
