@@ -17,7 +17,7 @@ def streaming(*messages: bytes) -> Iterator[Any]:
     try:
         yield SimpleNamespace(
             socket=ends[0],
-            get_copy_data=lambda _: (len(left[0]), left.pop(0)) if left else (0, b""),
+            get_copy_data=lambda _: (len(left[0]), memoryview(left.pop(0))) if left else (0, b""),
             consume_input=lambda: None,
         )
     finally:
