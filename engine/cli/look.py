@@ -46,6 +46,7 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
     look, flows = _look(call, flow)
     plan = compose.build(call)
     stale = observe.stale_keys(plan, places.lake_root(call, plan), look)
+    plans = {planned.name: planned for planned in plan.flows}
     captures = [c for c in look.captures if any(c.capture == f.capture for f in flows)]
     if as_json:
         show.data({
@@ -59,7 +60,11 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
     for text in (*screen.readings(captures), *screen.stops(captures)):
         show.line(text)
     for one in flows:
-        for text in (*screen.resting(one), *screen.stale(one.flow, stale.get(one.flow))):
+        for text in (
+            *screen.resting(one),
+            *screen.stale(one.flow, stale.get(one.flow)),
+            *screen.failures(plans[one.flow], one.failed),
+        ):
             show.line(text)
         if one.written and one.written.code:
             for text in screen.trouble(one.flow, one.written):

@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from engine.plan import FlowPlan
 from engine.state import State
 from engine.template import mistakes
 from engine.watch.captures import CaptureLook
@@ -214,6 +215,14 @@ def stale(flow: str, keys: int | None) -> Iterator[str]:
     """How many rows are older than the source's, because what changed them waits."""
     if keys:
         yield f"{flow}: {mistakes.count(keys, 'key')} whose newest change waits in quarantine"
+
+
+def failures(plan: FlowPlan, failed: Mapping[str, int]) -> Iterator[str]:
+    """How many rows failed each check so far, and what the check does with such a row."""
+    does = {check.name: str(check.on_fail) for check in plan.checks}
+    for check, count in sorted(failed.items(), key=lambda of: (-of[1], of[0])):
+        then = does.get(check, "not any more")
+        yield f"{plan.name}: {mistakes.count(count, 'row')} failed {check} ({then})"
 
 
 def trouble(flow: str, written: Written) -> Iterator[str]:

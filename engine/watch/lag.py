@@ -7,7 +7,7 @@ unknown is ever taken for zero. Health is derived here and stored nowhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -50,7 +50,8 @@ class LandingReading:
     """A flow's table, seen from its own commits and the ledger.
 
     ``offsets`` are the next offsets to land; ``changes`` what has landed so far, quarantine included;
-    ``commits_us`` pairs each recent batch's oldest source commit with the moment it landed.
+    ``commits_us`` pairs each recent batch's oldest source commit with the moment it landed; ``failed`` are
+    the rows so far that failed each check, whatever became of them.
     """
 
     offsets: Mapping[int, int]
@@ -58,6 +59,7 @@ class LandingReading:
     changes: int | None = None
     quarantined: int | None = None
     commits_us: Sequence[tuple[int, int]] = ()
+    failed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

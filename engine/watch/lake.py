@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 RECENT: Final = 50  # batches per flow that end-to-end numbers are made of
 _WALK: Final = 50  # commits looked through for our own: maintenance commits too
+_FAILURES: Final = (
+    "SELECT flow, checks, count(*) AS batches FROM l WHERE checks <> '{}' GROUP BY flow, checks"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class LedgerReading:
     offsets: Mapping[int, int]
     landed_at_us: int | None
     commits_us: Sequence[tuple[int, int]]
+    failed: Mapping[str, int]
 
 
 def states(root: str, flows: Iterable[FlowPlan]) -> dict[str, Written]:
@@ -105,12 +109,29 @@ def ledger(root: str) -> dict[str, LedgerReading]:
             "SELECT * FROM (SELECT flow, offsets, committed_us_min, landed_at_us, "  # noqa: S608
             f"{newest} AS age FROM l) WHERE age <= {RECENT} ORDER BY age DESC",
         )
+        failures = rows(table, "l", _FAILURES)
+    failed = _failed(failures)
     return {
-        row["flow"]: _ledger_reading(row, [r for r in last if r["flow"] == row["flow"]]) for row in totals
+        row["flow"]: _ledger_reading(
+            row, [r for r in last if r["flow"] == row["flow"]], failed.get(row["flow"], {})
+        )
+        for row in totals
     }
 
 
-def _ledger_reading(total: Mapping[str, Any], last: Sequence[Mapping[str, Any]]) -> LedgerReading:
+def _failed(batches: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """By flow, the rows that failed each check; batches that say the same come as one, with their number."""
+    found: dict[str, dict[str, int]] = {}
+    for same in batches:
+        mine = found.setdefault(same["flow"], {})
+        for check, count in json.loads(same["checks"]).items():
+            mine[check] = mine.get(check, 0) + count * same["batches"]
+    return found
+
+
+def _ledger_reading(
+    total: Mapping[str, Any], last: Sequence[Mapping[str, Any]], failed: Mapping[str, int]
+) -> LedgerReading:
     # a batch that was booked again from the table's commits has counts that nobody knows any more
     counts = {term: total[term] for term in TERMS if total[f"{term}_known"] == total["batches"]}
     return LedgerReading(
@@ -121,6 +142,7 @@ def _ledger_reading(total: Mapping[str, Any], last: Sequence[Mapping[str, Any]])
         commits_us=[
             (r["committed_us_min"], r["landed_at_us"]) for r in last if r["committed_us_min"] is not None
         ],
+        failed=failed,
     )
 
 
@@ -148,6 +170,7 @@ def landings(root: str, flows: Iterable[FlowPlan]) -> dict[str, LandingReading]:
             changes=entry.changes if entry else None,
             quarantined=entry.quarantined if entry else None,
             commits_us=entry.commits_us if entry else (),
+            failed=entry.failed if entry else {},
         )
     return found
 

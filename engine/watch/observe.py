@@ -88,6 +88,7 @@ class FlowLook:
     written: Written | None = None
     gap: OpenGap | None = None
     pause: Pause | None = None
+    failed: Mapping[str, int] = field(default_factory=dict)  # rows so far, by the check that they failed
 
     def as_dict(self) -> dict[str, Any]:
         """The look as ``--json`` prints it; unknown is null."""
@@ -279,6 +280,7 @@ def _flow(
         written=written,
         gap=gap,
         pause=pause,
+        failed=landing.failed if landing else {},
     )
 
 

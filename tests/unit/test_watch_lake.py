@@ -93,6 +93,20 @@ def test_the_ledger_gives_totals_and_the_last_batches(tmp_path: Path) -> None:
     assert found.commits_us == [(1_000_000, 4_000_000), (1_000_000, 9_000_000)]
 
 
+def test_rows_that_failed_a_check_are_summed_over_the_batches(tmp_path: Path) -> None:
+    same = replace(ENTRY, checks={"heavy": 2, "late": 1})
+    other = replace(ENTRY, flow="shop.scans", seq=1, checks={"heavy": 9})
+    book(
+        tmp_path,
+        ENTRY,
+        *(replace(same, seq=n) for n in (2, 3)),
+        replace(ENTRY, seq=4, checks={"heavy": 5}),
+        other,
+    )
+    found = lake.landings(str(tmp_path), [FLOW])["shop.parcels"]
+    assert found.failed == {"heavy": 9, "late": 2}
+
+
 def test_a_batch_that_has_landed_and_is_not_booked_yet_counts_as_landed(tmp_path: Path) -> None:
     book(tmp_path, ENTRY)
     commit(tmp_path, {"ecluse": 1, "seq": 2, "offsets": {"0": [5, 8]}, "next": {"0": 8, "1": 3}})

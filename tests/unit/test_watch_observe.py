@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.checks import Check, NotNull, OnFail
 from engine.cli import compose, screen
 from engine.cli.compose import Call
 from engine.cli.main import main
@@ -270,3 +271,13 @@ def test_keys_that_wait_are_asked_for_only_where_something_is_in_quarantine_and_
         look = replace(found, flows=(first, *found.flows[1:]))
         assert observe.stale_keys(plan, str(tmp_path), look)[name] == keys
     assert asked.count(name) == 1
+
+
+def test_rows_that_failed_checks_are_shown_with_what_becomes_of_them(plan: ProjectPlan) -> None:
+    checks = (Check("heavy", OnFail.WARN, NotNull(("id",))), Check("late", OnFail.DROP, NotNull(("id",))))
+    flow = replace(plan.flows[0], checks=checks)
+    assert list(screen.failures(flow, {"late": 1, "heavy": 12, "gone": 3})) == [
+        f"{flow.name}: 12 rows failed heavy (warn)",
+        f"{flow.name}: 3 rows failed gone (not any more)",
+        f"{flow.name}: 1 row failed late (drop)",
+    ]
