@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,15 +29,21 @@ _ANSWER_S: Final = 2.0
 _METADATA, _METADATA_VERSION = 3, 4
 
 
-def service(folder: Path, jars: Folder, java: Java, port: int, controller_port: int) -> Service:
-    """The broker with its data in ``folder``."""
+def service(
+    folder: Path, jars: Folder, java: Java, ports: tuple[int, int], more: Mapping[str, str]
+) -> Service:
+    """The broker with its data in ``folder``; ``more`` settings are added to ours.
+
+    ``ports`` are the one of its clients and the one of its controller.
+    """
+    port, controller_port = ports
     properties = folder / "server.properties"
     classpath = str(jars.path / "*")
     jvm = (str(java.binary), *_JVM, "-Dorg.apache.logging.log4j.level=WARN", "-cp", classpath)
 
     def prepare() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        properties.write_text(settings(folder / "data", port, controller_port), encoding="utf-8")
+        properties.write_text(settings(folder / "data", port, controller_port, more), encoding="utf-8")
         marker = folder / "formatted"
         if not marker.is_file():
             shutil.rmtree(folder / "data", ignore_errors=True)
@@ -54,7 +61,7 @@ def service(folder: Path, jars: Folder, java: Java, port: int, controller_port: 
     )
 
 
-def settings(data: Path, port: int, controller_port: int) -> str:
+def settings(data: Path, port: int, controller_port: int, more: Mapping[str, str] | None = None) -> str:
     """The text of ``server.properties``."""
     values = {
         "process.roles": "broker,controller",
@@ -85,6 +92,7 @@ def settings(data: Path, port: int, controller_port: int) -> str:
         "num.network.threads": 2,
         "num.io.threads": 4,
         "background.threads": 2,
+        **(more or {}),
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 

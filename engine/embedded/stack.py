@@ -67,6 +67,7 @@ class Stack:
         progress: Progress = jars.silent,
         detached: bool = False,
         postgres_settings: Mapping[str, str] | None = None,
+        kafka_settings: Mapping[str, str] | None = None,
     ) -> None:
         self._state = state.resolve()
         self._cache = cache.resolve()
@@ -74,6 +75,7 @@ class Stack:
         self._progress = progress
         self._detached = detached
         self._postgres_settings = dict(postgres_settings or {})
+        self._kafka_settings = dict(kafka_settings or {})
         self._starter: ThreadPoolExecutor | None = None
         self._services: dict[str, Service] = {}
         self._owned: dict[str, Entry] = {}
@@ -155,8 +157,9 @@ class Stack:
         port = record.kept_ports(self._state)
         found: dict[str, Service] = {}
         if "kafka" in parts:
+            both = port["kafka"], port["controller"]
             found["kafka"] = kafka.service(
-                self._state / "kafka", folders["broker"], home, port["kafka"], port["controller"]
+                self._state / "kafka", folders["broker"], home, both, self._kafka_settings
             )
         if "registry" in parts:
             found["registry"] = registry.service(

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from engine import names
 from engine.marks import Gap, Marks
@@ -114,6 +126,45 @@ def test_i9_a_topic_that_refuses_a_record_while_the_capture_runs_stops_its_table
     assert worker.stop() == 0, worker.text()
     assert {g.table for g in gaps(world)} == {"public.letter"}
     assert any(e["event"] == "set aside" and e["table"] == "public.letter" for e in worker.events())
+
+
+def test_k11_i9_a_right_taken_away_stops_its_table_alone_until_it_is_given_back(world: World) -> None:
+    worker = world.reading_capture()
+    admin = AdminClient({"bootstrap.servers": world.places.kafka, "log_level": 0})
+    name = world.topic("letter")
+    with only_to_be_read(admin, name):
+        write(world, 2)
+        arrived(world, parcel=2)
+        wait_until(lambda: gaps(world), "the gap is recorded")
+        write(world, 3)
+        arrived(world, parcel=3)
+        assert worker.stop() == 0, worker.text()
+        assert {(g.table, g.code) for g in gaps(world)} == {("public.letter", "topic.refused")}
+    worker = world.reading_capture()
+    write(world, 4)
+    arrived(world, parcel=4, letter=2)
+    assert worker.stop() == 0, worker.text()
+
+
+@contextmanager
+def only_to_be_read(admin: AdminClient, name: str) -> Iterator[None]:
+    """Nobody may write into a topic: what is granted to it leaves that out."""
+    rights = [
+        AclBinding(
+            ResourceType.TOPIC, name, ResourcePatternType.LITERAL,
+            "User:*", "*", operation, AclPermissionType.ALLOW,
+        )
+        for operation in (AclOperation.READ, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
+    ]  # fmt: skip
+    for granted in admin.create_acls(rights).values():
+        granted.result()
+    yield
+    every = AclBindingFilter(
+        ResourceType.TOPIC, name, ResourcePatternType.LITERAL, None, None, AclOperation.ANY,
+        AclPermissionType.ANY,
+    )  # fmt: skip
+    for taken in admin.delete_acls([every]).values():
+        taken.result()
 
 
 def test_i7_a_capture_whose_marks_are_lost_stops_and_goes_on_once_a_person_accepts_that(world: World) -> None:

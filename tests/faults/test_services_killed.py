@@ -1,6 +1,6 @@
-"""Broker and source are killed under load and come back: the workers live through it, or are started again.
+"""Broker and source are killed under load, or find their disk full, and come back: nothing needs a person.
 
-Nothing is lost, nothing stands twice, and no worker needs a person: what fails here may pass by itself.
+The workers live through it, or are started again; nothing is lost, nothing stands twice.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
+import psycopg
 import pytest
 
 from tests.support.flows import World
 from tests.support.killer import kill_tree
 from tests.support.oracles_walk import judge_lake, judge_stream
 from tests.support.services import Services
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(3600)]
 
 STILL_S: Final = 15.0  # longer than a request of the client waits before it asks again
+ONE_BYTE: Final = 1
+HALF_A_SEGMENT: Final = 8 << 20
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +77,36 @@ def test_a_source_killed_under_load_and_restarted_costs_nothing(walk: World, ser
         services.restart("postgres")
         traffic.more(20)
     judged(walk)
+
+
+def test_k12_a_broker_whose_disk_is_full_costs_nothing_once_it_is_back(
+    walk: World, services: Services
+) -> None:
+    with walk.traffic() as traffic:
+        traffic.more(20)
+        services.fill_the_disk("kafka", ONE_BYTE)
+        traffic.more(20)
+        wait_until(lambda: "kafka" in services.stack.ended(), "the broker gives up its disk", limit_s=120)
+        services.restart("kafka")
+        traffic.more(20)
+    judged(walk)
+
+
+def test_s17_a_source_whose_disk_is_full_loses_nothing_of_what_it_has_committed(
+    walk: World, services: Services
+) -> None:
+    with walk.traffic() as traffic:
+        traffic.more(20)
+        services.fill_the_disk("postgres", HALF_A_SEGMENT)
+        write_much_log(services)
+        wait_until(lambda: "postgres" in services.stack.ended(), "the server ends", limit_s=120)
+        services.restart("postgres")
+        traffic.more(20)
+    judged(walk)
+
+
+def write_much_log(services: Services) -> None:
+    """More than a segment of the server's log: it cannot keep it, and goes down with what it had."""
+    with suppress(psycopg.Error), services.admin() as session:
+        for _ in range(100):
+            session.execute("select pg_logical_emit_message(false, 'much', repeat('x', 1 << 20))")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,8 +21,13 @@ import psycopg
 from psycopg import sql
 
 from engine.embedded.stack import ServiceName, Stack, cache_folder
+from tests.support.killer import descendants
 
 _SETTINGS: Final = {"fsync": "off"}  # a killed process loses nothing by it, only a lost machine would
+_BROKER: Final = {  # everybody may do everything, until a test takes a right away
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +129,24 @@ class Services:
         """Back in the same place, on the same data."""
         self.stack.restart(name)
 
+    def fill_the_disk(self, name: ServiceName, size: int) -> None:
+        """From now on no file of a service grows beyond ``size`` bytes, as on a full disk.
+
+        It holds for the processes that run, and for their children; a restart has room again. Only a
+        process of the same user may do that without a privilege.
+        """
+        top = self.stack.pid(name)
+        for pid in (top, *descendants(top)):
+            words = ["prlimit", f"--pid={pid}", f"--fsize={size}:"]
+            subprocess.run(words, user=Path(f"/proc/{top}").stat().st_uid, check=pid == top)
+
 
 @contextmanager
 def running(state: Path, environment: Mapping[str, str] | None = None) -> Iterator[Services]:
     """The services, started in ``state``; stopped at the end."""
     known = dict(os.environ) if environment is None else environment
-    with Stack(state, cache_folder(known), environment=known, postgres_settings=_SETTINGS) as stack:
+    cache = cache_folder(known)
+    with Stack(state, cache, environment=known, postgres_settings=_SETTINGS, kafka_settings=_BROKER) as stack:
         at = stack.start()
         assert at.postgres is not None
         server = at.postgres
