@@ -78,16 +78,18 @@ def write(
     path: Path,
     raw: DataFrame,
     make: Callable[[DataFrame], Counted],
+    names: Sequence[str],
     *,
     at: Callable[[str], None],
     large: bool,
 ) -> Counted:
     """Append what ``make`` makes of the records; the rows as they were counted on their way.
 
-    ``large``: the flow has records that are too large for ``native``.
+    ``names`` are the columns that the table has as far as we know; ``large``: the flow has records that are
+    too large for ``native``.
     """
     offsets, app_id, seq, said = size(batch.span), batch.app_id, batch.seq, batch.metadata()
-    plain = None if large or offsets > native.ROWS_MAX else native.fitting(path)
+    plain = None if large or offsets > native.ROWS_MAX else native.fitting(path, names)
     if plain is not None:
         rows = make(raw.withColumn("value", F.expr(_BOUNDED)))
         ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731

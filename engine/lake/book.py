@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -117,8 +116,9 @@ def write_file(table: Path, rows: pa.Table) -> tuple[Any, AddAction]:
     path = table / f"part-{uuid.uuid4()}.parquet"
     # without the schema that Arrow would keep beside: the footer alone says what the file holds
     pq.write_table(rows, path, compression="snappy", store_schema=False)
-    footer, size, at_ms = pq.read_metadata(path), path.stat().st_size, int(time.time() * 1000)
-    return footer, AddAction(path.name, size, {}, at_ms, data_change=True, stats=stats.of(footer))
+    footer, there = pq.read_metadata(path), path.stat()
+    at_ms = there.st_mtime_ns // 1_000_000
+    return footer, AddAction(path.name, there.st_size, {}, at_ms, data_change=True, stats=stats.of(footer))
 
 
 # --- the ledger ------------------------------------------------------------------------------------------

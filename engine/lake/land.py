@@ -233,7 +233,8 @@ class _Attempt:
         attempts.replace(self.desk.session, path, self._before, known.attempts)
         ours = table.engine_columns(self.flow)
         make = functools.partial(append.rows, decoder=decoder, batch=planned, ours=ours, known=known)
-        rows = append.write(planned, path, raw, make, at=self.desk.at, large=self.standing.large)
+        names = (*self.standing.target.columns, *(name for name, _ in ours))
+        rows = append.write(planned, path, raw, make, names, at=self.desk.at, large=self.standing.large)
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
         got: Callable[[], Mapping[str, Any]] = lambda: rows.observation.get  # noqa: E731
         return _Run(

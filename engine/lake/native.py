@@ -13,7 +13,7 @@ application id after that comparison makes this commit fail.  # I2
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,13 +40,14 @@ _PROPERTIES: Final = frozenset(
 )
 
 
-def fitting(path: Path) -> deltalake.DeltaTable | None:
-    """The table as it is now, where it may be written without Spark."""
+def fitting(path: Path, names: Sequence[str]) -> deltalake.DeltaTable | None:
+    """The table as it is now, where it has these columns and may be written without Spark."""
     with reached(path):
         if not deltalake.DeltaTable.is_deltatable(str(path)):
             return None
         table = deltalake.DeltaTable(str(path))
-        return table if plain(table) else None
+        same = [field.name for field in table.schema().fields] == [*names]
+        return table if same and plain(table) else None
 
 
 def plain(table: deltalake.DeltaTable) -> bool:
@@ -87,6 +88,7 @@ def append(
         file = _File(path, rows)
         for _ in range(_TRIES):
             if not plain(table) or file.columns != columns(table.schema()):
+                file.drop()
                 return False
             if (table.transaction_version(app_id) or 0) != seq - 1:
                 return True
@@ -136,6 +138,11 @@ class _File:
         footer, add = write_file(table, rows)
         self.rows: int = footer.num_rows
         self.columns = columns(deltalake.Schema.from_arrow(footer.schema.to_arrow_schema()))
+        self._path = table / add.path
         self.add = [add] if self.rows else []
         if not self.rows:
-            (table / add.path).unlink()
+            self.drop()
+
+    def drop(self) -> None:
+        """No commit will name it."""
+        self._path.unlink(missing_ok=True)

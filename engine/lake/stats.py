@@ -90,7 +90,8 @@ def _day(days: int) -> str:
 def _instant(ms: int) -> str:
     """Milliseconds as the log writes an instant.
 
-    >>> _instant(1_500), _instant(-1)
-    ('1970-01-01T00:00:01.500Z', '1969-12-31T23:59:59.999Z')
+    >>> _instant(1_500), _instant(-50_000_000_000_001)
+    ('1970-01-01T00:00:01.500Z', '0385-07-25T07:06:39.999Z')
     """
-    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    at = _EPOCH.replace(tzinfo=None) + timedelta(milliseconds=ms)
+    return at.isoformat(timespec="milliseconds") + "Z"

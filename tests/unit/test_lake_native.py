@@ -59,7 +59,7 @@ def nothing() -> None:
 def append(
     path: Path, seq: int, *ids: int, ready: Callable[[], None] = nothing, driver: str = "d", **more: Any
 ) -> bool:
-    table = native.fitting(path)
+    table = native.fitting(path, SCHEMA.names)
     assert table is not None
     said = json.dumps({"ecluse": 1, "writer": driver})
     found = more.pop("found", None) or rows(*ids, **more)
@@ -164,6 +164,7 @@ def test_i5_a_file_with_other_columns_than_the_table_is_not_committed(path: Path
         found = rows(1, schema=other, weight=Decimal("1.50"))
     assert not append(path, 1, found=found)
     assert commits.head(path) == 0
+    assert list(path.glob("*.parquet")) == []
 
 
 @pytest.mark.parametrize(
@@ -181,9 +182,9 @@ def test_a_property_that_is_not_known_leaves_the_table_to_spark(path: Path, chan
     for action in said:
         if "metaData" in action:
             action["metaData"]["configuration"] |= changed
-    assert native.fitting(path) is not None
+    assert native.fitting(path, SCHEMA.names) is not None
     log.write_text("\n".join(json.dumps(action) for action in said))
-    assert native.fitting(path) is None
+    assert native.fitting(path, SCHEMA.names) is None
 
 
 def protocol(path: Path, **said: Any) -> None:
@@ -194,12 +195,12 @@ def protocol(path: Path, **said: Any) -> None:
 def test_a_feature_that_is_not_known_leaves_the_table_to_spark(path: Path) -> None:
     both = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["timestampNtz"]}
     protocol(path, **both, writerFeatures=["timestampNtz", "appendOnly", "invariants"])
-    assert native.fitting(path) is not None
+    assert native.fitting(path, SCHEMA.names) is not None
     protocol(path, **both, writerFeatures=["timestampNtz", "appendOnly", "rowTracking", "domainMetadata"])
-    assert native.fitting(path) is None
+    assert native.fitting(path, SCHEMA.names) is None
     features = ["timestampNtz", "deletionVectors"]
     protocol(path, **(both | {"readerFeatures": features}), writerFeatures=features)
-    assert native.fitting(path) is None
+    assert native.fitting(path, SCHEMA.names) is None
 
 
 def test_a_column_that_must_have_a_value_or_has_a_rule_leaves_the_table_to_spark(tmp_path: Path) -> None:
@@ -211,19 +212,24 @@ def test_a_column_that_must_have_a_value_or_has_a_rule_leaves_the_table_to_spark
     ):
         made = tmp_path / str(number)
         deltalake.DeltaTable.create(str(made), pa.schema([field]))
-        assert native.fitting(made) is None
+        assert native.fitting(made, [field.name]) is None
+
+
+def test_a_table_with_a_column_of_somebody_elses_is_left_to_spark(path: Path) -> None:
+    assert native.fitting(path, SCHEMA.names) is not None
+    assert native.fitting(path, SCHEMA.names[:-1]) is None
 
 
 def test_where_there_is_no_table_there_is_nothing_to_append_to(tmp_path: Path) -> None:
-    assert native.fitting(tmp_path) is None
+    assert native.fitting(tmp_path, []) is None
 
 
 def test_a_file_tells_its_bounds_and_never_narrower_than_its_values(path: Path) -> None:
-    append(path, 1, found=pa.concat_tables([rows(5, 7), rows(6, name=None, at=AT.replace(year=1969))]))
+    append(path, 1, found=pa.concat_tables([rows(5, 7), rows(6, name=None, at=AT.replace(year=969))]))
     found = stats(path)
     assert found["numRecords"] == 3
     assert found["minValues"] == {
-        "id": 5, "small": 3, "name": "n", "at": "1969-11-22T15:30:00.123Z", "day": "2026-11-22",
+        "id": 5, "small": 3, "name": "n", "at": "0969-11-22T15:30:00.123Z", "day": "2026-11-22",
         "_position": {"era": 0, "major": 5},
     }  # fmt: skip
     assert found["maxValues"] == {
@@ -261,7 +267,7 @@ def test_what_a_native_commit_says_is_what_completing_its_batch_needs(path: Path
     from tests.unit.test_lake_plans import a_batch
 
     made = replace(a_batch(), app_id="a", seq=1)
-    table = native.fitting(path)
+    table = native.fitting(path, SCHEMA.names)
     assert table is not None
     said = made.metadata()
     assert native.append(table, path, rows(1, 2), app_id="a", seq=1, metadata=said, ready=nothing)
