@@ -78,7 +78,8 @@ def test_a_table_that_was_widened_or_given_a_rule_is_sparks(landing: Landing, sp
     fill(table, 1, 1, id=1 << 40)
     landing.land()
     assert natively(table) == [True, False]
-    assert ids(table) == [0, 1 << 40]
+    # the library's own queries refuse a widened table
+    assert sorted(r.id for r in spark.read.format("delta").load(str(table.path)).collect()) == [0, 1 << 40]
     other = landing.table("other", fields=FIELDS)
     fill(other, 0, 1)
     landing.land()

@@ -136,9 +136,10 @@ class Services:
         process of the same user may do that without a privilege.
         """
         top = self.stack.pid(name)
+        owner = Path(f"/proc/{top}").stat()
         for pid in (top, *descendants(top)):
             words = ["prlimit", f"--pid={pid}", f"--fsize={size}:"]
-            subprocess.run(words, user=Path(f"/proc/{top}").stat().st_uid, check=pid == top)
+            subprocess.run(words, user=owner.st_uid, group=owner.st_gid, extra_groups=[], check=pid == top)
 
 
 @contextmanager
