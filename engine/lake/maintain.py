@@ -18,7 +18,7 @@ from typing import Final
 
 from pyspark.sql import SparkSession
 
-from engine.lake import book, commits, halt, table
+from engine.lake import book, commits, halt, native, table
 from engine.lake.desk import Standing
 
 SMALL_FILES_MAX = 100
@@ -34,11 +34,23 @@ def compact(session: SparkSession, root: Path, standing: Standing, *, remove: bo
     """Rewrite the small files of a flow's table and of what lies beside it; ``remove`` the old ones too."""
     path = book.table_path(root, standing.flow.sink.table)
     tombstones = book.tombstones_path(root, standing.flow.sink.table)
-    tidy(session, path, remove=remove)
+    if not _natively(path, standing, remove=remove):
+        tidy(session, path, remove=remove)
     if book.exists(tombstones) and len(book.file_sizes(tombstones)) >= SMALL_FILES_MAX:
         tidy(session, tombstones, remove=remove)
     standing.version = commits.head(path)
     standing.small_files = 0
+
+
+def _natively(path: Path, standing: Standing, *, remove: bool) -> bool:
+    """A table of plain appends needs no Spark for it; False where it does."""
+    ours = (name for name, _ in table.engine_columns(standing.flow))
+    names = (*standing.target.columns, *ours)
+    if standing.flow.sink.mode != "append" or not native.compact(path, names):
+        return False
+    if remove:
+        native.remove(path)
+    return True
 
 
 def quarantine(session: SparkSession, root: Path, *, remove: bool = False) -> None:

@@ -5,7 +5,10 @@ Arrow's form, typed and checked; they are written as one Parquet file into the t
 a few milliseconds. The native writer knows neither schemas nor constraints: so the table must ask for nothing
 but what is listed here, and the file's own footer says which columns it has and how many rows.
 
-Rule: whatever is not known to fit is Spark's to append. The rows in memory are bounded by their number and by
+The small files that this makes are rewritten here too: Spark takes seconds for that, while every other flow
+waits.
+
+Rule: whatever is not known to fit is Spark's to do. The rows in memory are bounded by their number and by
 the size of each record. The seq is compared on the very handle that commits: whoever commits the same
 application id after that comparison makes this commit fail.  # I2
 """
@@ -14,18 +17,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import deltalake
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import RemoveAction
 
 from engine.errors import LakeUnreachable
 from engine.lake.book import reached, write_file
+from engine.lake.commits import SMALL_BYTES
 
 ROWS_MAX: Final = 4_000
 RECORD_BYTES_MAX: Final = 16 * 1024
+LARGE_BYTES: Final = 128 * 1024 * 1024  # files as large are left as they are
+_LEAST: Final = 2
+_LEFT_MAX: Final = 100
 _TRIES: Final = 5
 _READER: Final = (1, 3)
 _WRITER: Final = (2, 7)  # with names for what they know, or from before there were names
@@ -100,6 +111,62 @@ def append(
     raise LakeUnreachable(f"commits of others came before seq {seq}", where=str(path), hint=hint)
 
 
+def compact(path: Path, names: Sequence[str]) -> bool:
+    """Rewrite the small files of a table as one; False where that is Spark's to do.
+
+    The commit takes the very next version or none: the library would let two rewritings of the same files
+    through, and their rows would stand twice. Whatever was committed in between, it is done another time. I2
+    """
+    with reached(path):
+        table = fitting(path, names)
+        chosen = [] if table is None else _chosen(table)
+        if table is None or not chosen:
+            return False
+        schema = pa.schema(table.schema().to_arrow())
+        files = [str(path / unquote(each["path"])) for each in chosen]
+        file = _File(path, ds.dataset(files, schema=schema, format="parquet").to_table(), change=False)
+        whole = file.rows == sum(each["num_records"] for each in chosen)
+        if not whole or file.columns != columns(table.schema()):
+            file.drop()
+            return False
+        now_ms = file.add[0].modification_time
+        gone = [
+            RemoveAction(each["path"], data_change=False, deletion_timestamp=now_ms, size=each["size_bytes"],
+                         partition_values={})
+            for each in chosen
+        ]  # fmt: skip
+        once = deltalake.CommitProperties(max_commit_retries=0)
+        try:
+            table.create_write_transaction(
+                [*file.add, *gone], "append", table.schema(), commit_properties=once
+            )
+        except CommitFailedError:
+            file.drop()
+    return True
+
+
+def _chosen(table: deltalake.DeltaTable) -> list[dict[str, Any]]:
+    """The smallest files, as many as are held in memory; none where many are left that would be too much."""
+    found = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    found = sorted(
+        (each for each in found if each["size_bytes"] < LARGE_BYTES), key=lambda e: e["size_bytes"]
+    )
+    total, chosen = 0, []
+    for each in found:
+        total += each["size_bytes"]
+        if total > SMALL_BYTES or not each["num_records"]:
+            break
+        chosen.append(each)
+    few = len(chosen) < _LEAST or len(found) - len(chosen) >= _LEFT_MAX
+    return [] if few else chosen
+
+
+def remove(path: Path) -> None:
+    """Remove the files that no version within the table's own retention needs."""
+    with reached(path):
+        deltalake.DeltaTable(str(path)).vacuum(dry_run=False, full=True)
+
+
 def _committed(table: deltalake.DeltaTable, file: _File, metadata: str, seq: deltalake.Transaction) -> bool:
     """Whether the commit is there; False when another's was in its way: all is compared again then."""
     counts = {
@@ -134,8 +201,9 @@ def _bare(said: Any) -> Any:
 class _File:
     """The file of a batch, and what its footer says; a batch without rows has none to add."""
 
-    def __init__(self, table: Path, rows: pa.Table) -> None:
+    def __init__(self, table: Path, rows: pa.Table, *, change: bool = True) -> None:
         footer, add = write_file(table, rows)
+        add = replace(add, data_change=change)
         self.rows: int = footer.num_rows
         self.columns = columns(deltalake.Schema.from_arrow(footer.schema.to_arrow_schema()))
         self._path = table / add.path
