@@ -15,6 +15,7 @@ application id after that comparison makes this commit fail.  # I2
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -97,9 +98,10 @@ def append(
     """
     with reached(path):
         file = _File(path, rows)
-        for _ in range(_TRIES):
+        for tried in range(_TRIES):
             if not plain(table) or file.columns != columns(table.schema()):
-                file.drop()
+                if not tried:
+                    file.drop()
                 return False
             if (table.transaction_version(app_id) or 0) != seq - 1:
                 return True
@@ -136,12 +138,10 @@ def compact(path: Path, names: Sequence[str]) -> bool:
             for each in chosen
         ]  # fmt: skip
         once = deltalake.CommitProperties(max_commit_retries=0)
-        try:
+        with contextlib.suppress(CommitFailedError):
             table.create_write_transaction(
                 [*file.add, *gone], "append", table.schema(), commit_properties=once
             )
-        except CommitFailedError:
-            file.drop()
     return True
 
 
@@ -212,5 +212,5 @@ class _File:
             self.drop()
 
     def drop(self) -> None:
-        """No commit will name it."""
+        """No commit will name it. Once one was tried it stays: maybe only its answer has failed (I7)."""
         self._path.unlink(missing_ok=True)

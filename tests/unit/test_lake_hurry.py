@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from engine.errors import LakeUnreachable, TopicUnreachable
 from engine.lake import book, dispatch
 from engine.lake.lane import Lane
 from engine.ledger import Entry
+from tests.support.waits import wait_until
 from tests.unit.test_lake_plans import FLOW
 from tests.unit.test_lake_stops import ENDS, Handed, lane
 
@@ -151,17 +153,21 @@ def entry(seq: int, app_id: str) -> Entry:
     )  # fmt: skip
 
 
+def wait_for_the_ledger(made: book.Book, add: Callable[[str], None], count: int) -> None:
+    """Add so many entries at once, while the ledger is busy until all of them wait; return behind them."""
+    with made._lock:
+        waiting = [threading.Thread(target=add, args=(f"a{n}",)) for n in range(count)]
+        for thread in waiting:
+            thread.start()
+        wait_until(lambda: len(made._queue) == count, "all of them wait")
+    for thread in waiting:
+        thread.join(30)
+
+
 def test_entries_that_wait_together_are_booked_in_one_commit(tmp_path: Any) -> None:
     made = book.Book(tmp_path)
     made.open()
-    with made._lock:
-        waiting = [threading.Thread(target=made.add, args=(entry(1, f"a{n}"),)) for n in range(4)]
-        for thread in waiting:
-            thread.start()
-        while len(made._queue) < len(waiting):
-            threading.Event().wait(0.01)
-    for thread in waiting:
-        thread.join(30)
+    wait_for_the_ledger(made, lambda app_id: made.add(entry(1, app_id)), 4)
     assert [made.count(f"a{n}") for n in range(4)] == [1, 1, 1, 1]
     log = book.ledger_path(tmp_path) / "_delta_log"
     assert len(list(log.glob("*.json"))) == 2
@@ -191,13 +197,6 @@ def test_an_entry_that_waited_behind_one_that_failed_is_booked_by_itself(
         except LakeUnreachable:
             ends.append(app_id)
 
-    with made._lock:
-        waiting = [threading.Thread(target=add, args=(f"a{n}",)) for n in range(3)]
-        for thread in waiting:
-            thread.start()
-        while len(made._queue) < len(waiting):
-            threading.Event().wait(0.01)
-    for thread in waiting:
-        thread.join(30)
+    wait_for_the_ledger(made, add, 3)
     assert len(ends) == 1
     assert sum(made.count(f"a{n}") for n in range(3)) == 2

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,59 +13,14 @@ import pyarrow as pa
 import pytest
 
 from engine.errors import LakeUnreachable
-from engine.lake import batch, book, commits, native
+from engine.lake import batch, commits, native
 from engine.lake.batch import Seen
-
-POSITION = pa.struct([("era", pa.int64()), ("major", pa.int64())])
-SCHEMA = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("small", pa.int16()),
-        ("name", pa.string()),
-        ("weight", pa.decimal128(10, 3)),
-        ("at", pa.timestamp("us", tz="UTC")),
-        ("local", pa.timestamp("us")),
-        ("day", pa.date32()),
-        ("ratio", pa.float64()),
-        ("_position", POSITION),
-        ("tags", pa.list_(pa.string())),
-    ]
-)
-AT = datetime(2026, 11, 22, 15, 30, 0, 123_456, tzinfo=UTC)
-
-
-def rows(*ids: int, schema: pa.Schema = SCHEMA, **more: Any) -> pa.Table:
-    row = {
-        "small": 3, "name": "n", "weight": Decimal("1.500"), "at": AT, "local": AT.replace(tzinfo=None),
-        "day": date(2026, 11, 22), "ratio": 0.5, "tags": ["a"],
-    }  # fmt: skip
-    found = [{**row, "id": n, "_position": {"era": 0, "major": n}, **more} for n in ids]
-    return pa.Table.from_pylist([{k: v for k, v in r.items() if k in schema.names} for r in found], schema)
+from tests.support.native_tables import AT, SCHEMA, append, create, ids, nothing, rows, unanswered
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    made = tmp_path / "table"
-    deltalake.DeltaTable.create(str(made), SCHEMA, configuration={"delta.checkpointInterval": "5"})
-    return made
-
-
-def nothing() -> None:
-    pass
-
-
-def append(
-    path: Path, seq: int, *ids: int, ready: Callable[[], None] = nothing, driver: str = "d", **more: Any
-) -> bool:
-    table = native.fitting(path, SCHEMA.names)
-    assert table is not None
-    said = json.dumps({"ecluse": 1, "writer": driver})
-    found = more.pop("found", None) or rows(*ids, **more)
-    return native.append(table, path, found, app_id="a", seq=seq, metadata=said, ready=ready)
-
-
-def ids(path: Path) -> list[int]:
-    return sorted(deltalake.DeltaTable(str(path)).to_pyarrow_table().column("id").to_pylist())
+    return create(tmp_path / "table")
 
 
 def stats(path: Path) -> dict[str, Any]:
@@ -278,100 +230,19 @@ def test_what_a_native_commit_says_is_what_completing_its_batch_needs(path: Path
     batch.check_deleted(made, Seen(read=2, bad=0), commit)
 
 
-# --- many small files become one
-
-
-def files(path: Path) -> int:
-    return len(deltalake.DeltaTable(str(path)).file_uris())
-
-
-def filled(path: Path, batches: int = 4) -> Path:
-    for seq in range(1, batches + 1):
-        append(path, seq, 2 * seq, 2 * seq + 1)
-    return path
-
-
-def test_small_files_become_one_with_the_same_rows_and_the_seq_goes_on(path: Path) -> None:
-    before = rows_of(filled(path))
-    assert native.compact(path, SCHEMA.names)
-    assert files(path) == 1
-    assert rows_of(path) == before
-    actions = commits.read(path, commits.head(path)) or []
-    kinds = [a[kind]["dataChange"] for a in actions for kind in ("add", "remove") if kind in a]
-    assert kinds == [False] * 5  # no reader of changes takes them for new
-    assert append(path, 5, 99)
-    assert ids(path) == [*range(2, 10), 99]
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = deltalake.DeltaTable(str(path)).to_pyarrow_table().to_pylist()
-    return sorted(found, key=lambda row: row["id"])
-
-
-@pytest.mark.parametrize("between", ["compact", "append", "optimize"])
-def test_i2_whatever_is_committed_in_between_no_row_stands_twice(
-    path: Path, monkeypatch: pytest.MonkeyPatch, between: str
-) -> None:
-    filled(path)
-    made = book.write_file
-
-    def meanwhile(table: Path, found: pa.Table) -> Any:
-        monkeypatch.setattr(native, "write_file", made)
-        match between:
-            case "compact":
-                native.compact(path, SCHEMA.names)
-            case "append":
-                append(path, 5, 99)
-            case _:
-                deltalake.DeltaTable(str(path)).optimize.compact()
-        return made(table, found)
-
-    monkeypatch.setattr(native, "write_file", meanwhile)
-    assert native.compact(path, SCHEMA.names)  # it is not Spark's to do: it is done another time
-    assert ids(path) == [*range(2, 10), *([99] if between == "append" else [])]
-    assert files(path) == (5 if between == "append" else 1)
-    kept = len(list(path.glob("*.parquet")))
-    assert kept == 5  # of the one that was refused nothing is left
-
-
-def test_a_file_from_before_a_column_came_has_no_value_in_it(path: Path) -> None:
-    filled(path)
-    table = deltalake.DeltaTable(str(path))
-    table.alter.add_columns([deltalake.Field("more", deltalake.schema.PrimitiveType("string"))])
-    names = [*SCHEMA.names, "more"]
-    assert native.compact(path, names)
-    assert {row["more"] for row in rows_of(path)} == {None}
-
-
-def test_rows_that_a_log_and_its_files_count_differently_are_not_rewritten(path: Path) -> None:
-    filled(path, 3)
-    log = path / "_delta_log" / f"{3:020d}.json"
-    log.write_text(log.read_text().replace('\\"numRecords\\": 2', '\\"numRecords\\": 3'))
-    assert not native.compact(path, SCHEMA.names)
-    assert files(path) == 3
-
-
-def test_only_as_much_as_memory_holds_is_rewritten_and_else_it_is_sparks(
+def test_i7_rows_of_a_commit_whose_answer_was_lost_stay_although_the_table_changed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled(path)
-    size = max(file.stat().st_size for file in path.glob("*.parquet"))
-    monkeypatch.setattr(native, "SMALL_BYTES", 2 * size)
-    assert native.compact(path, SCHEMA.names)
-    assert files(path) == 3
-    monkeypatch.setattr(native, "_LEFT_MAX", 1)
-    assert not native.compact(path, SCHEMA.names)
-    monkeypatch.setattr(native, "SMALL_BYTES", size // 2)
-    assert not native.compact(path, SCHEMA.names)
-    assert ids(path) == list(range(2, 10))
+    unanswered(monkeypatch)
+    answers = deltalake.DeltaTable.create_write_transaction
 
+    def add_behind(table: deltalake.DeltaTable, *words: Any, **named: Any) -> None:
+        try:
+            answers(table, *words, **named)
+        finally:
+            more = deltalake.Field("more", deltalake.schema.PrimitiveType("string"))
+            deltalake.DeltaTable(str(path)).alter.add_columns([more])
 
-def test_what_no_version_needs_goes_after_the_tables_own_time(path: Path) -> None:
-    old, new = filled(path) / "part-old.parquet", path / "part-new.parquet"
-    for orphan in (old, new):
-        orphan.write_bytes(b"")
-    os.utime(old, (0, 0))
-    native.remove(path)
-    assert not old.exists()
-    assert new.exists()
-    assert ids(path) == list(range(2, 10))
+    monkeypatch.setattr(deltalake.DeltaTable, "create_write_transaction", add_behind)
+    assert not append(path, 1, 1)
+    assert ids(path) == [1]
