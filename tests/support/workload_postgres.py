@@ -61,7 +61,7 @@ def play(dsn: str, plan: Iterable[Transaction]) -> None:
                 try:
                     _once(connection, transaction)
                     break
-                except psycopg.OperationalError:
+                except (psycopg.OperationalError, psycopg.errors.InternalError_):  # the latter is its panic
                     connection.close()
                     connection = _connect(dsn)
     finally:
