@@ -3,8 +3,9 @@
 Ours lands it three times per round: without checks, with twenty that every row meets, and with twenty of
 which one row in a hundred fails one, of three reasons. The peer checks nothing in any of them.
 
-Rule: each side is one program with its own JVM, started once and warmed before the first round (what the
-cold pass took is published); a run is a new table from the same topic, beginning to end, in as many files.
+Rule: each side is one program with its own JVM, started once and warmed by as many passes before the first
+round (what the cold one took is published): what a JVM has learned from another side would slow down its
+own. A run is a new table from the same topic, beginning to end, in as many files.
 The lake around the tables, with its ledger and its quarantine, is made once, in the cold pass. Ours is the
 real dispatch, with types checked, offsets in the commit, quarantine and ledger. Both tables are read by a
 third party and compared with the rows as they are defined.
@@ -17,7 +18,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ TOPIC: Final = "bench.public.parcel"
 LAYER: Final = "raw"
 CHECKED: Final = "ecluse_20_checks"
 BAD: Final = "ecluse_20_checks_1_percent_bad"
-_PROGRAMS: Final[Mapping[str, str]] = {OURS: "bench.our_landing", PEER: "bench.plain_append"}
+_OURS: Final[Mapping[str, str]] = {OURS: PLAIN, CHECKED: CLEAN, BAD: FAILING}  # what their tables are called
 _WARM_UPS: Final = 6  # a JVM of two cores still gets faster in its fifth pass; a landing runs for months
 
 
@@ -57,7 +58,7 @@ class Lake:
     child: Program
     folder: Path
     pids: Mapping[str, int]
-    table: str = PLAIN  # what its tables are called: our program knows by it which checks are meant
+    table: str  # what its tables are called: our program knows by it which checks are meant
 
     def run(self, _number: int) -> Run:
         """A new table from the whole topic; gone when it has been read."""
@@ -93,17 +94,11 @@ def run(place: Place, *, scale: float, pairs: int, peers: Iterable[str]) -> dict
     say(f"{count:,} records in {PARTITIONS} partitions: written in {time.perf_counter() - started:.0f} s")
     results: dict[str, Any] = {"records": count, "pairs": pairs, "cold": {}}
     with ExitStack() as stack:
-        lakes = [stack.enter_context(_lake(place, name, count)) for name in (OURS, *peers)]
-        checked = [replace(lakes[0], name=n, table=t) for n, t in ((CHECKED, CLEAN), (BAD, FAILING))]
-        ours = [lakes[0], *checked]
-        lakes[:1] = ours
+        lakes = [stack.enter_context(_lake(place, name, count)) for name in (*_OURS, *peers)]
         for lake in lakes:
-            # of a JVM, and ours is one: at a small scale its first side alone warms it
-            passes = round(_WARM_UPS * scale / (len(ours) if lake in ours else 1))
-            warm = [lake.warm() for _ in range(max(passes, lake not in checked))]
-            if warm:
-                results["cold"][lake.name] = warm[0]
-                say(f"{lake.name}: cold {warm[0]:.2f} s, then {', '.join(f'{s:.2f}' for s in warm[1:])} s")
+            warm = [lake.warm() for _ in range(max(1, round(_WARM_UPS * scale)))]
+            results["cold"][lake.name] = warm[0]
+            say(f"{lake.name}: cold {warm[0]:.2f} s, then {', '.join(f'{s:.2f}' for s in warm[1:])} s")
         runs = rounds.play({lake.name: lake.run for lake in lakes}, rounds=pairs, rows=count)
     rounds.same_rows({name: mine for name, mine in runs.items() if name != BAD}, expected)
     rounds.same_rows({BAD: runs[BAD]}, tally.of(row for row in records.rows(count) if checks.meets(row)))
@@ -141,8 +136,9 @@ def _lake(place: Place, name: str, count: int) -> Iterator[Lake]:
         # a limit is split by partition and rounded down: without the slack a crumb makes one more commit
         "rows_per_commit": max(count // COMMITS, _COMMIT_ROWS) + PARTITIONS,
     }
-    with program(_PROGRAMS[name], given, log=folder / "log", environment=os.environ) as child:
-        yield Lake(name, child, tables, {"kafka": place.pids["kafka"]})
+    module = "bench.our_landing" if name in _OURS else "bench.plain_append"
+    with program(module, given, log=folder / "log", environment=os.environ) as child:
+        yield Lake(name, child, tables, {"kafka": place.pids["kafka"]}, _OURS.get(name, PLAIN))
 
 
 def _schema(registry: str) -> str:
