@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import given, halt, native, sieve, table
+from engine.lake import given, halt, native, query, sieve, table
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
@@ -39,14 +39,24 @@ class Counted:
     frame: DataFrame
     observation: Observation
 
+    @property
+    def counters(self) -> Mapping[str, Any]:
+        """What was counted, once it has run."""
+        found: Mapping[str, Any] = self.observation.get[_ALL].asDict()
+        return found
+
+
+_ALL: Final = "counters"
+
 
 def decoded(frame: DataFrame, decoder: Decoder, keep: Sequence[str] = _RAW) -> DataFrame:
     """Records with their parts, their image ``i`` and their reason.
 
     The columns of the table stay inside ``i`` until the end: they may have any name.
     """
-    parts = frame.selectExpr(*keep, f"{decoder.record()} AS r").selectExpr(*keep, *decoder.fields())
-    return parts.selectExpr(*keep, *_PARTS, f"{decoder.reason()} AS _reason")
+    record = query.select(frame, [*keep, f"{decoder.record()} AS r"])
+    parts = query.select(record, [*keep, *decoder.fields()])
+    return query.select(parts, [*keep, *_PARTS, f"{decoder.reason()} AS _reason"])
 
 
 _PARTS = ("op", "writer", "_position", "strand", "early", "ts_us", "tx", "attempt", "unchanged", "unfit", "i")
@@ -67,10 +77,9 @@ def rows(
     """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
     counters = counts(batch, known.checker) | sieved(batch, known)
     counted = observe(marked(decoded(raw, decoder), batch, known), counters)
-    good = counted.frame.where("_reason IS NULL AND NOT _again")
-    if known.checker is not None:
-        good = good.where(known.checker.lands)
-    return Counted(good.selectExpr(*columns(decoder, batch, ours)), counted.observation)
+    lands = "" if known.checker is None else f" AND {known.checker.lands}"
+    good = counted.frame.where(f"_reason IS NULL AND NOT _again{lands}")
+    return Counted(query.select(good, columns(decoder, batch, ours)), counted.observation)
 
 
 def write(
@@ -91,9 +100,9 @@ def write(
     offsets, app_id, seq, said = size(batch.span), batch.app_id, batch.seq, batch.metadata()
     plain = None if large or offsets > native.ROWS_MAX else native.fitting(path, names)
     if plain is not None:
-        rows = make(raw.withColumn("value", F.expr(_BOUNDED)))
+        rows = make(raw.coalesce(1).withColumn("value", F.expr(_BOUNDED)))
         ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731
-        found = table.rows(rows.frame.coalesce(1))
+        found = table.rows(rows.frame)
         if native.append(plain, path, found, app_id=app_id, seq=seq, metadata=said, ready=ready):
             return rows
     rows = make(raw)  # an observation counts once
@@ -119,8 +128,7 @@ def sieved(batch: Batch, known: Known) -> dict[str, str]:
 def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
     """The frame with counters that are filled while it runs; a barrier for Spark's optimizer."""
     observation = Observation()
-    aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counters.items()]
-    return Counted(frame.observe(observation, *aggregates), observation)
+    return Counted(frame.observe(observation, query.struct(counters, _ALL)), observation)
 
 
 def marked(frame: DataFrame, batch: Batch, known: Known) -> DataFrame:
@@ -252,8 +260,9 @@ def columns(decoder: Decoder, batch: Batch, ours: Sequence[tuple[str, str]]) -> 
 def counted(raw: DataFrame, decoder: Decoder, batch: Batch, known: Known) -> Mapping[str, Any]:
     """What the batch's own job counted, counted again without writing."""
     frame = marked(decoded(raw, decoder), batch, known)
-    aggregates = [F.expr(f"{text} AS {alias}") for alias, text in counts(batch, known.checker).items()]
-    row: Mapping[str, Any] = frame.agg(*aggregates).collect()[0].asDict()
+    row: Mapping[str, Any] = (
+        frame.agg(query.struct(counts(batch, known.checker), _ALL)).collect()[0][_ALL].asDict()
+    )
     return row
 
 

@@ -236,7 +236,7 @@ class _Attempt:
         names = (*self.standing.target.columns, *(name for name, _ in ours))
         rows = append.write(planned, path, raw, make, names, at=self.desk.at, large=self.standing.large)
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
-        got: Callable[[], Mapping[str, Any]] = lambda: rows.observation.get  # noqa: E731
+        got: Callable[[], Mapping[str, Any]] = lambda: rows.counters  # noqa: E731
         return _Run(
             planned,
             lambda: Merged(append.seen(planned, got(), checker), None),

@@ -275,7 +275,7 @@ def run(work: Scd1, *, write: bool) -> Merged:
     """
     counted = append.observe(work.changes(), work.counters())
     source = work.folded(counted.frame).localCheckpoint()
-    records = counted.observation.get
+    records = counted.counters
     got = work.survey(source)
     judged: DataFrame | None = None
     chosen = source

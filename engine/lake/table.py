@@ -39,6 +39,8 @@ _APPEND: Final = (
 )
 _CLUSTER_MAX: Final = 4
 _CHECKPOINT_AFTER: Final = "20"  # commits: native appends and readers read the log from the last one on
+_LOG_COMMITS: Final = 5_000
+_LOG_HOURS: Final = range(3, 73)
 
 
 def engine_columns(flow: FlowPlan) -> tuple[tuple[str, str], ...]:
@@ -68,7 +70,14 @@ def create(session: SparkSession, path: Path, flow: FlowPlan, target: Target) ->
     columns = [(c, delta(t)) for c, t in target.columns.items()]
     body = ", ".join(f"{name(c)} {t}" for c, t in (*columns, *engine_columns(flow)))
     cluster = ""
-    settings = {"ecluse.flow": flow.name, "ecluse.sink": sink_text(flow), "ecluse.target": _text(target)}
+    settings = {
+        "ecluse.flow": flow.name,
+        "ecluse.sink": sink_text(flow),
+        "ecluse.target": _text(target),
+        # what was rewritten may not stay for longer than the log does
+        "delta.logRetentionDuration": f"interval {log_hours(flow.freshness_s)} hours",
+        "delta.deletedFileRetentionDuration": f"interval {log_hours(flow.freshness_s)} hours",
+    }
     if flow.sink.mode == "append":
         settings["delta.checkpointInterval"] = _CHECKPOINT_AFTER
     else:
@@ -80,6 +89,19 @@ def create(session: SparkSession, path: Path, flow: FlowPlan, target: Target) ->
         f"CREATE TABLE IF NOT EXISTS {sql_name(path)} ({body}) USING delta{cluster} TBLPROPERTIES ({said})"
     )
     halt.sure(lambda: session.sql(statement), where=str(path))
+
+
+def log_hours(freshness_s: float) -> int:
+    """How long a table's log keeps a commit: as long as some thousand take, three days at most.
+
+    Whoever opens a table or commits to it lists its log, on a disk the whole of it: what a flow that lands
+    every second leaves there in three days would make each of its batches take many times as long.
+
+    >>> log_hours(0), log_hours(10), log_hours(60)
+    (3, 13, 72)
+    """
+    hours = int(freshness_s * _LOG_COMMITS / 3600)
+    return min(max(hours, _LOG_HOURS[0]), _LOG_HOURS[-1])
 
 
 def load(path: Path, flow: FlowPlan) -> tuple[Target, tuple[Step, ...]]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from engine.errors import LandingFenced
-from engine.lake import commits, native
+from engine.lake import book, commits, native, query
+from engine.lake.table import log_hours
 from engine.state import State
 from tests.support.avro_records import Field
 from tests.support.landing import Landing, Table
@@ -180,3 +181,21 @@ def test_a_file_without_its_commit_is_nobodys_and_vacuum_takes_it(
     spark.sql(f"VACUUM delta.`{table.path}`").collect()
     assert not orphans & {f.name for f in table.path.glob("*.parquet")}
     assert ids(table) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("strange", ["plain", "with \x1e in it"])
+def test_many_columns_at_once_are_the_same_columns(landing: Landing, strange: str) -> None:
+    frame = landing.spark.range(3).selectExpr("id", "cast(id AS string) AS text")
+    texts = ["id + 1 AS more", "'it''s, so' AS said", f"text AS `{strange}`", "struct(id, text) AS both"]
+    one, other = query.select(frame, texts), frame.selectExpr(*texts)
+    assert one.schema == other.schema
+    assert one.collect() == other.collect()
+
+
+def test_a_tables_log_is_bounded_by_commits_and_not_by_days(landing: Landing) -> None:
+    table = landing.table(fields=FIELDS)
+    fill(table, 0, 1)
+    landing.land()
+    kept = {name: value for name, value in book.properties(table.path).items() if "RetentionDuration" in name}
+    names = "delta.logRetentionDuration", "delta.deletedFileRetentionDuration"
+    assert kept == dict.fromkeys(names, f"interval {log_hours(table.flow.freshness_s)} hours")
