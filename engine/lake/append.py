@@ -26,6 +26,7 @@ from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
 from engine.lake.decode import Decoder
 from engine.lake.halt import Kind
+from engine.lake.handle import Handle
 from engine.lake.ranges import Range, size
 
 _SMALL_BATCH = 20_000
@@ -91,6 +92,7 @@ def write(
     *,
     at: Callable[[str], None],
     large: bool,
+    handle: Handle,
 ) -> Counted:
     """Append what ``make`` makes of the records; the rows as they were counted on their way.
 
@@ -98,7 +100,7 @@ def write(
     too large for ``native``.
     """
     offsets, app_id, seq, said = size(batch.span), batch.app_id, batch.seq, batch.metadata()
-    plain = None if large or offsets > native.ROWS_MAX else native.fitting(path, names)
+    plain = None if large or offsets > native.ROWS_MAX else native.fitting(path, names, handle)
     if plain is not None:
         rows = make(raw.coalesce(1).withColumn("value", F.expr(_BOUNDED)))
         ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731

@@ -31,6 +31,7 @@ from engine import checks, ledger
 from engine.errors import HistoryLost, LakeUnreachable, Missing
 from engine.lake import stats
 from engine.lake.answer import Answer
+from engine.lake.handle import Handle
 from engine.ledger import Entry
 from engine.names import OWN_FOLDER, table_folder
 from engine.plan import FlowPlan, QuarantinePlan, SchemaPolicy, SinkPlan, TopicPlan, as_json
@@ -141,6 +142,7 @@ class Book:
         self._queue: list[_Waiting] = []
         self._since_compaction = self._compactions = 0
         self._whole: set[str] = set()
+        self._handle = Handle(self._path)
 
     def open(self) -> None:
         """Create the ledger where it is not."""
@@ -175,7 +177,7 @@ class Book:
                 each.booked = True
 
     def _add(self, entries: Sequence[Entry]) -> None:
-        table = deltalake.DeltaTable(str(self._path))
+        table = self._handle.table()
         rows, transactions = [], []
         for entry in entries:
             booked = table.transaction_version(entry.app_id)

@@ -50,6 +50,7 @@ from engine.lake.decode import Decoder
 from engine.lake.desk import Desk, Gap, Standing
 from engine.lake.fold import Fold
 from engine.lake.halt import Halt, Kind
+from engine.lake.handle import Handle
 from engine.lake.merge import Merged, Scd1
 from engine.lake.ranges import Offsets, Range
 from engine.ledger import Entry
@@ -234,7 +235,9 @@ class _Attempt:
         ours = table.engine_columns(self.flow)
         make = functools.partial(append.rows, decoder=decoder, batch=planned, ours=ours, known=known)
         names = (*self.standing.target.columns, *(name for name, _ in ours))
-        rows = append.write(planned, path, raw, make, names, at=self.desk.at, large=self.standing.large)
+        held = self.standing.handle = self.standing.handle or Handle(path)
+        large = self.standing.large
+        rows = append.write(planned, path, raw, make, names, at=self.desk.at, large=large, handle=held)
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
         got: Callable[[], Mapping[str, Any]] = lambda: rows.counters  # noqa: E731
         return _Run(

@@ -32,6 +32,7 @@ from deltalake.transaction import RemoveAction
 from engine.errors import LakeUnreachable
 from engine.lake.book import reached, write_file
 from engine.lake.commits import SMALL_BYTES
+from engine.lake.handle import Handle
 
 ROWS_MAX: Final = 4_000
 RECORD_BYTES_MAX: Final = 16 * 1024
@@ -52,12 +53,12 @@ _PROPERTIES: Final = frozenset(
 )
 
 
-def fitting(path: Path, names: Sequence[str]) -> deltalake.DeltaTable | None:
+def fitting(path: Path, names: Sequence[str], handle: Handle | None = None) -> deltalake.DeltaTable | None:
     """The table as it is now, where it has these columns and may be written without Spark."""
     with reached(path):
         if not deltalake.DeltaTable.is_deltatable(str(path)):
             return None
-        table = deltalake.DeltaTable(str(path))
+        table = (handle or Handle(path)).table()
         same = [field.name for field in table.schema().fields] == [*names]
         return table if same and plain(table) else None
 

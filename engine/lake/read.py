@@ -6,11 +6,12 @@ Rule: offsets are always explicit and data loss is always an error: what Kafka l
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, DataFrameReader, Row, SparkSession
 
 from engine import names
 from engine.lake import halt
@@ -72,11 +73,16 @@ def options(kafka: Mapping[str, str], *, group: str, lane: str) -> dict[str, str
 
 def frame(session: SparkSession, topic: str, span: Range, kafka: Mapping[str, str]) -> DataFrame:
     """The records of a range: key, value, partition, offset, timestamp."""
-    reader = session.read.format("kafka").options(**kafka)
-    reader = reader.option("assign", json.dumps({topic: sorted(span)}))
+    reader = _reader(session, tuple(kafka.items())).option("assign", json.dumps({topic: sorted(span)}))
     reader = reader.option("startingOffsets", json.dumps({topic: {str(p): a for p, (a, _) in span.items()}}))
     reader = reader.option("endingOffsets", json.dumps({topic: {str(p): b for p, (_, b) in span.items()}}))
     return reader.load()
+
+
+@functools.lru_cache(maxsize=64)
+def _reader(session: SparkSession, options: tuple[tuple[str, str], ...]) -> DataFrameReader:
+    """A worker's reader: what is the same in each of its reads is told once, and a session has one thread."""
+    return session.read.format("kafka").options(**dict(options))
 
 
 def first_values(

@@ -120,10 +120,11 @@ def clear_transaction(session: SparkSession) -> None:
 
 _SMALL: Final = {
     "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
+_LAST: Final = "spark.sql.codegen.factoryMode"  # set last, and by nobody else: it says how all of them are
 
 
 def tune(session: SparkSession, *, small: bool) -> None:
@@ -132,6 +133,8 @@ def tune(session: SparkSession, *, small: bool) -> None:
     Each batch's literals are new code to compile: for some thousand rows that takes longer than to interpret
     them, for many it pays by a factor of two.
     """
+    if (session.conf.get(_LAST, None) is not None) == small:
+        return
     for name, value in _SMALL.items():
         if small:
             session.conf.set(name, value)
