@@ -67,7 +67,8 @@ class Lot:
     from 1: in a file of lines without line breaks in fields, the line's number. ``kind`` names the record
     type (``detail`` where a format has but one). ``columns()`` are the fields of each declared column of
     that kind, in their order, each ``count`` long; a record with a problem has None in each of them.
-    ``problems`` maps its place in the lot, from 0.
+    ``problems`` maps its place in the lot, from 0. ``pick`` gives the columns at some places alone, where a
+    format can do that for less than all of them; ask ``only``.
     """
 
     first: int
@@ -75,3 +76,11 @@ class Lot:
     count: int
     columns: Callable[[], Sequence[Sequence[Text]]]
     problems: Mapping[int, Problem] = field(default_factory=dict)
+    pick: Callable[[Sequence[int]], Sequence[Sequence[Text]]] | None = None
+
+    def only(self, places: Sequence[int]) -> Sequence[Sequence[Text]]:
+        """The columns at these places, in the order asked for: what controls need of a lot."""
+        if self.pick is not None:
+            return self.pick(places)
+        columns = self.columns()
+        return [columns[place] for place in places]
