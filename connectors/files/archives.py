@@ -85,10 +85,8 @@ def _directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
     tail = file.read(_END.size + _COMMENT_MAX)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:
-        if not tail:
-            raise Refused("container.truncated", "an empty file is no zip archive", at=0)
         file.seek(0)
-        if file.read(4) != b"PK\x03\x04":
+        if not b"PK\x03\x04".startswith(file.read(4)):
             raise Refused("container.kind", "no zip archive", at=0)
         raise Refused("container.truncated", "the zip archive has no directory at its end", at=size)
     _, disk, first_disk, here, count, length, begin, comment = _END.unpack_from(tail, at)

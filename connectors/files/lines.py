@@ -46,6 +46,8 @@ class Dialect:
             return ()
         protected = [b"\\\\", b"\\\r\n", b"\\\n", b"\\\r", b"\\" + self.delimiter]
         stands = [b"\xff", b"\xfe\xfd", b"\xfd", b"\xfe", b"\xfc"]
+        if self.line_end == "lf":  # a CR alone is protected, and the LF behind it ends the line
+            del protected[1], stands[1]
         if self.quote:
             protected, stands = [*protected, b"\\" + self.quote], [*stands, b"\xfb"]
         return list(zip(protected, stands, strict=True))
@@ -199,7 +201,7 @@ def _final(rest: bytes, dialect: Dialect, at: int) -> Block:
 
 
 def _block(data: bytes, parts: list[bytes], dialect: Dialect, at: int) -> Block:
-    if not parts:
+    if len(parts) <= 1:
         text = _lines(data, dialect, at, exact=True)
         return Block(text, (), len(data), 0)
     outside, values = parts[::2], parts[1::2]
