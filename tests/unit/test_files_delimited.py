@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from connectors.files.delimited import Delimited, delimited_lots
 from connectors.files.records import Limits, Refused
 from tests.support.framed import Framed, cut, framed, told
+from tests.support.scanner import scanned
 
 ABC = ("a", "b", "c")
 
@@ -259,6 +260,19 @@ def test_any_chunks_of_anything_give_the_same(
     parts = told(delimited_lots(cut(data.encode(), places), declared, limits))
     # of two reasons to refuse a file, another one may be met first
     assert whole == parts or (isinstance(whole, str) and isinstance(parts, str))
+
+
+@given(data=st.text(st.sampled_from('aé;;"""\n\n\r'), max_size=40), places=PLACES)
+def test_anything_is_read_as_one_character_after_the_other_says(data: str, places: list[int]) -> None:
+    expected = scanned(data.encode())
+    found = told(delimited_lots(cut(data.encode(), places), layout(columns=("a", "b"))))
+    if expected is None:
+        assert isinstance(found, str)
+        return
+    assert not isinstance(found, str)
+    assert [one.fields if one.problem is None else None for one in found] == [
+        row if len(row) == 2 else None for row in expected
+    ]
 
 
 def test_a_long_stream_takes_little_memory() -> None:
