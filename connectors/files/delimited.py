@@ -137,7 +137,7 @@ class _Framing:
         if self._header:
             block = self._named(block)
             self._header = False
-        count = block.text.count(b"\n")
+        count = block.count
         if not count:
             return
         if self._alike(block, count):
@@ -268,7 +268,7 @@ class _Framing:
         self._detail = _Kind(DETAIL, len(names), [names.index(name) for name in declared], given=True)
         self._next = 2
         embedded = sum(value.count(b"\n") for value in block.values[:quotes])
-        return Block(rest, block.values[quotes:], block.size, block.embedded - embedded)
+        return Block(rest, block.values[quotes:], block.count - 1, block.size, block.embedded - embedded)
 
 
 def _differ(declared: Sequence[str], names: Sequence[str]) -> str:

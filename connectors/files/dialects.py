@@ -56,8 +56,11 @@ class Delimited(BaseModel):
     @model_validator(mode="after")
     def _tells_fields_apart(self) -> Self:
         for name, value in (("delimiter", self.delimiter), ("quote", self.quote)):
+            more = "; null says that nothing is quoted" if name == "quote" else ""
             if value is not None and (len(value) != 1 or not value.isascii() or value in "\0\r\n\\"):
-                raise ValueError(f"{name} is one ASCII character, and not NUL, a line end or a backslash")
+                raise ValueError(
+                    f"{name} is one ASCII character, and not NUL, a line end or a backslash{more}"
+                )
         if self.delimiter == self.quote:
             raise ValueError("delimiter and quote are the same character")
         return self

@@ -44,11 +44,11 @@ def fixed_lots(
     framing = _Framing(layout, limits, in_bytes=layout.unit == "bytes" and not single_byte(encoding))
     if layout.line_end == "none":
         for text in _of_one_length(chunks, framing):
-            yield from framing.lots(text)
+            yield from framing.lots(text, text.count(b"\n"))
         return
     dialect = Dialect(line_end=layout.line_end, last_end=layout.last_line_end == "required")
     for block in blocks(chunks, dialect, limits):
-        yield from framing.lots(block.text)
+        yield from framing.lots(block.text, block.count)
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,8 @@ class _Framing:
         # a line that is too long was cut, perhaps within a character
         return text if self.in_bytes or text.isascii() else text.decode(errors="replace")
 
-    def lots(self, text: bytes) -> Iterator[Lot]:
+    def lots(self, text: bytes, count: int) -> Iterator[Lot]:
         """The records of whole lines, each with its line end."""
-        count = text.count(b"\n")
         if self._alike(text, count):
             yield Lot(
                 self._next,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, Literal
@@ -25,6 +26,7 @@ Escape = Literal["double", "backslash", "none"]
 
 _FIRST, _LAST = itemgetter(0), itemgetter(-1)
 _OPEN: Final = re.compile(rb"\\+\r?\Z")  # what a chunk may not end with: the next one says what it protects
+_ALONE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _ENDS: Final = {"lf": b"\n", "crlf": b"\r\n", "any": b"\n"}
 _NEAR: Final = 40
 
@@ -68,11 +70,13 @@ class Block:
     """Whole records: lines that end with LF each, and what stands in quotes.
 
     ``values`` are the quoted fields in their order, without quotes; each is one quote in ``text``.
-    ``size`` is the bytes of the content it is; ``embedded`` counts the line ends inside of fields.
+    ``count`` is how many lines it has, ``size`` how many bytes of content it was, and ``embedded`` counts the
+    line ends inside of fields.
     """
 
     text: bytes
     values: Sequence[bytes]
+    count: int
     size: int
     embedded: int
 
@@ -83,7 +87,7 @@ def blocks(chunks: Iterable[bytes], dialect: Dialect, limits: Limits) -> Iterato
     A record that is too long refuses the file where fields may be quoted; else it is cut behind
     ``limits.record`` + 1 bytes and its rest is passed over.
     """
-    at, rest, over = 0, b"", False
+    at, rest, over, before = 0, b"", False, 0
     for data in _masked(chunks, dialect):
         came = data
         if over:
@@ -95,13 +99,28 @@ def blocks(chunks: Iterable[bytes], dialect: Dialect, limits: Limits) -> Iterato
         held = rest + came if rest else came
         cut, parts = _cut(held, dialect)
         if cut:
-            yield _block(held[:cut], parts, dialect, at)
+            with _numbered(before):
+                block = _block(held[:cut], parts, dialect, at)
+            before += block.count
+            yield block
             at += _long(held[:cut], dialect)
             held = held[cut:]
-        rest, over = _bound(held, dialect, limits, at)
+        with _numbered(before):
+            rest, over = _bound(held, dialect, limits, at)
         at += len(held) - len(rest)
     if rest or over:
-        yield _final(rest, dialect, at)
+        with _numbered(before):
+            block = _final(rest, dialect, at)
+        yield block
+
+
+@contextmanager
+def _numbered(before: int) -> Iterator[None]:
+    """A refusal within names the record among all of the file."""
+    try:
+        yield
+    except Refused as no:
+        raise Refused(no.code, no.what, record=before + (no.record or 1), at=no.at) from None
 
 
 def _masked(chunks: Iterable[bytes], dialect: Dialect) -> Iterable[bytes]:
@@ -203,7 +222,7 @@ def _final(rest: bytes, dialect: Dialect, at: int) -> Block:
 def _block(data: bytes, parts: list[bytes], dialect: Dialect, at: int) -> Block:
     if len(parts) <= 1:
         text = _lines(data, dialect, at, exact=True)
-        return Block(text, (), len(data), 0)
+        return Block(text, (), text.count(b"\n"), len(data), 0)
     outside, values = parts[::2], parts[1::2]
     # most of what stands between quoted fields is one delimiter, again and again
     inner = {*outside[1:-1]}
@@ -213,8 +232,9 @@ def _block(data: bytes, parts: list[bytes], dialect: Dialect, at: int) -> Block:
         outside, values = _joined(outside, values, dialect.quote)
         inner.discard(b"")
     _alone(parts, outside, inner, dialect, at)
-    text = _lines(dialect.quote.join(outside), dialect, at, exact=False)
-    return Block(text, values, len(data), data.count(b"\n") - text.count(b"\n"))
+    joined = dialect.quote.join(outside)
+    text = _lines(joined, dialect, at, exact=False)
+    return Block(text, values, text.count(b"\n"), len(data), data.count(b"\n") - joined.count(b"\n"))
 
 
 def _joined(outside: list[bytes], values: list[bytes], quote: bytes) -> tuple[list[bytes], list[bytes]]:
@@ -244,41 +264,41 @@ def _alone(parts: list[bytes], outside: list[bytes], inner: set[bytes], dialect:
 
 
 def _beside(parts: list[bytes], dialect: Dialect, at: int) -> Refused:
-    """Find the first text beside a quoted field."""
-    fits = (dialect.delimiter, b"\n", b"\r")
-    place = 0
-    what = "text stands beside a quoted field"
-    for number, part in enumerate(parts):
-        escaped = not part and dialect.escape == "double"
-        if number % 2 == 0 and not escaped:
-            if number and not part.startswith(fits):
-                what = f"after a closing quote stands {unmasked(part[:_NEAR], dialect)!r}"
-                break
-            if number < len(parts) - 1 and part and not part.endswith(fits):
-                place += len(part)
-                what = f"a quote stands within a field, after {unmasked(part[-_NEAR:], dialect)!r}"
-                break
-        place += len(part) + 1
+    what, record, place = next(_misplaced(parts, dialect))
     hint = "if nothing is quoted, declare quote: null"
-    return Refused("record.quote", f"{what}; {hint}", at=at + place)
+    return Refused("record.quote", f"{what}; {hint}", record=record, at=at + place)
+
+
+def _misplaced(parts: list[bytes], dialect: Dialect) -> Iterator[tuple[str, int, int]]:
+    """Each text beside a quoted field: what is to be said of it, in which record, and at which byte."""
+    fits = (dialect.delimiter, b"\n", b"\r")
+    place, record = 0, 1
+    for number, part in enumerate(parts):
+        if number % 2 == 0 and (part or dialect.escape != "double"):
+            if number and not part.startswith(fits):
+                yield f"after a closing quote stands {unmasked(part[:_NEAR], dialect)!r}", record, place
+            record += part.count(b"\n")
+            if number < len(parts) - 1 and part and not part.endswith(fits):
+                near = unmasked(part[-_NEAR:], dialect)
+                yield f"a quote stands within a field, after {near!r}", record, place + len(part)
+        place += len(part) + 1
 
 
 def _lines(text: bytes, dialect: Dialect, at: int, *, exact: bool) -> bytes:
-    """The same with LF for every line end, if they are as declared."""
-
-    def refused(what: str, of: bytes) -> Refused:
-        return Refused("line.end", what, at=at + text.index(of) if exact else at)
-
-    if b"\r" not in text:
-        if dialect.line_end == "crlf":
-            raise refused("a line ends with LF, and crlf is declared", b"\n")
-        return text
+    """The same with LF for every line end, if they are as declared; ``exact``: nothing is missing in it."""
+    returns = b"\r" in text
     if dialect.line_end == "any":
-        return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    whole = text.count(b"\r\n")
+        return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if returns else text
     if dialect.line_end == "lf":
-        kind = "CRLF" if whole else "CR"
-        raise refused(f"a line ends with {kind}, and lf is declared", b"\r")
-    if not whole == text.count(b"\n") == text.count(b"\r"):
-        raise refused("CR or LF stands alone, and crlf is declared", b"\r")
-    return text.replace(b"\r\n", b"\n")
+        place = text.find(b"\r") if returns else -1
+        kind = "CRLF" if text[place : place + 2] == b"\r\n" else "CR"
+    else:
+        whole = text.count(b"\r\n")
+        alone = None if whole == text.count(b"\n") == text.count(b"\r") else _ALONE.search(text)
+        place = alone.start() if alone else -1
+        kind = "CR" if text[place : place + 1] == b"\r" else "LF"
+    if place >= 0:
+        what = f"a line ends with {kind}, and {dialect.line_end} is declared"
+        record = 1 + text.count(b"\n", 0, place)
+        raise Refused("line.end", what, record=record, at=at + place if exact else at)
+    return text if dialect.line_end == "lf" else text.replace(b"\r\n", b"\n")

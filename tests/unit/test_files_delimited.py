@@ -111,7 +111,7 @@ def test_a_short_and_a_long_record_do_not_make_two_good_ones() -> None:
         (b"1;2;3\r\n", {}, "line.end", 5),
         (b"1;2;3\n4;5\r;6\n", {}, "line.end", 9),
         (b"1;2;3\n", {"line_end": "crlf"}, "line.end", 5),
-        (b"1;2;3\r\n4;5;6\n", {"line_end": "crlf"}, "line.end", None),
+        (b"1;2;3\r\n4;5;6\n", {"line_end": "crlf"}, "line.end", 12),
         (b"1;2;3\n4;5;6", {"last_line_end": "required"}, "line.last", 6),
         (b"1;2;3\n\n4;5;6\n", {"blank_lines": "refuse"}, "line.blank", None),
     ],
@@ -122,6 +122,15 @@ def test_where_records_end_is_certain_or_the_file_is_refused(
     no = refused(data, **more)
     assert no.code == code
     assert at is None or no.at == at
+
+
+@pytest.mark.parametrize("size", [1, 5, 999])
+def test_a_refusal_names_the_record(size: int) -> None:
+    good = b'1;"2";3\n'
+    for bad in (b'1;"b"c;3\n', b'1;b"c";3\n', b'1;"b', b"1;2;3\r\n"):
+        with pytest.raises(Refused) as seen:
+            framed(delimited_lots(cut(good * 4 + bad, range(0, 999, size)), layout()))
+        assert seen.value.record == 5
 
 
 def test_a_quote_that_never_closes_does_not_swallow_the_file() -> None:
@@ -290,6 +299,7 @@ def test_a_long_stream_takes_little_memory() -> None:
     ("declared", "hint"),
     [
         ({"delimiter": "||"}, "one ASCII character"),
+        ({"quote": ""}, "null says that"),
         ({"delimiter": "\n"}, "one ASCII character"),
         ({"delimiter": '"'}, "same character"),
         ({"columns": ["a", "a"]}, "two columns a"),
