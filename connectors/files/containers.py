@@ -31,6 +31,7 @@ Taken = Iterator[tuple[int, bytes]]
 
 _FREE: Final = 1 << 20  # content up to here has any ratio: a megabyte of blanks is no bomb
 _GZIP: Final = 31  # zlib's word for a gzip header, and its checksum and length at the end
+_PIECE: Final = 1 << 15  # zlib hands back what follows a member: small, for files of many small members
 _GZIP_MARK: Final = b"\x1f\x8b"
 _RAW: Final = -15
 _BEGINNINGS: Final = {
@@ -105,7 +106,7 @@ def _gzip(file: BinaryIO, *, padding: bool) -> Taken:
     read, rest = 0, b""
     while True:
         # at the beginning of a member
-        while len(rest) < len(_GZIP_MARK) and (more := file.read(CHUNK)):
+        while len(rest) < len(_GZIP_MARK) and (more := file.read(_PIECE)):
             read, rest = read + len(more), rest + more
         at = read - len(rest)
         if not rest and at:
@@ -122,7 +123,7 @@ def _gzip(file: BinaryIO, *, padding: bool) -> Taken:
             if out:
                 yield read - len(rest), out
             elif not _ended(unpack) and not rest:
-                if not (rest := file.read(CHUNK)):
+                if not (rest := file.read(_PIECE)):
                     raise Refused("container.truncated", "the gzip file ends within a member", at=read)
                 read += len(rest)
 

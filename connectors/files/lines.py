@@ -25,7 +25,6 @@ LineEnd = Literal["lf", "crlf", "any"]
 Escape = Literal["double", "backslash", "none"]
 
 _FIRST, _LAST = itemgetter(0), itemgetter(-1)
-_OPEN: Final = re.compile(rb"\\+\r?\Z")  # what a chunk may not end with: the next one says what it protects
 _ALONE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _ENDS: Final = {"lf": b"\n", "crlf": b"\r\n", "any": b"\n"}
 _NEAR: Final = 40
@@ -133,9 +132,8 @@ def _mask(chunks: Iterable[bytes], masks: Sequence[tuple[bytes, bytes]]) -> Iter
     held = b""
     for chunk in chunks:
         data = held + chunk
-        found = _OPEN.search(data)
-        held = found.group() if found else b""
-        data = data[: len(data) - len(held)]
+        open_at = len(data) - _open(data)
+        data, held = data[:open_at], data[open_at:]
         if b"\\" in data:
             for protected, stands in masks:
                 data = data.replace(protected, stands)
@@ -143,6 +141,13 @@ def _mask(chunks: Iterable[bytes], masks: Sequence[tuple[bytes, bytes]]) -> Iter
     for protected, stands in masks:
         held = held.replace(protected, stands)
     yield held
+
+
+def _open(data: bytes) -> int:
+    """How many bytes at the end wait for the next chunk, which says what a backslash protects."""
+    before = data.removesuffix(b"\r")
+    run = len(before) - len(before.rstrip(b"\\"))
+    return 1 + len(data) - len(before) if run % 2 else 0
 
 
 def unmasked(data: bytes, dialect: Dialect) -> bytes:
@@ -239,14 +244,14 @@ def _block(data: bytes, parts: list[bytes], dialect: Dialect, at: int) -> Block:
 
 def _joined(outside: list[bytes], values: list[bytes], quote: bytes) -> tuple[list[bytes], list[bytes]]:
     """Values in two parts, with nothing outside between them, are one with a quote in it."""
-    kept, whole = [outside[0]], [values[0]]
+    kept, whole, pieces = [outside[0]], [], [values[0]]
     for part, value in zip(outside[1:-1], values[1:], strict=True):
         if part:
             kept.append(part)
-            whole.append(value)
-        else:
-            whole[-1] += quote + value
-    return [*kept, outside[-1]], whole
+            whole.append(quote.join(pieces))
+            pieces = []
+        pieces.append(value)
+    return [*kept, outside[-1]], [*whole, quote.join(pieces)]
 
 
 def _alone(parts: list[bytes], outside: list[bytes], inner: set[bytes], dialect: Dialect, at: int) -> None:

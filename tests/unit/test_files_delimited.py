@@ -40,36 +40,47 @@ def refused(data: bytes, limits: Limits | None = None, **more: Any) -> Refused:
     return seen.value
 
 
-@pytest.mark.parametrize(
-    ("data", "more", "expected"),
-    [
-        (b"1;2;3\n4;5;6\n", {}, [b"1 2 3", b"4 5 6"]),
-        (b"1;2;3", {}, [b"1 2 3"]),
-        (b"", {}, []),
-        (b'1;;3\n1;"";3\n', {}, [b"1  3", b"1  3"]),
-        (b'"1";"2";"3"\n', {}, [b"1 2 3"]),
-        (b'1;"a;b";3\n', {}, [b"1 a;b 3"]),
-        (b'1;"a\nb\r\nc";3\n4;5;6\n', {}, [b"1 a\nb\r\nc 3", b"4 5 6"]),
-        (b'1;"say ""hi""";3\n', {}, [b'1 say "hi" 3']),
-        (b'"""";"""a""";""""""\n', {}, [b'" "a" ""']),
-        (b'1;"2";"3"', {}, [b"1 2 3"]),
-        (b'1;2;"3"""', {}, [b'1 2 3"']),
-        (b"1;2;3\r\n4;5;6\r\n", {"line_end": "crlf"}, [b"1 2 3", b"4 5 6"]),
-        (b'1;2;"a\nb"\r\n4;5;6', {"line_end": "crlf"}, [b"1 2 a\nb", b"4 5 6"]),
-        (b"1;2;3\r\n4;5;6\n7;8;9\r1;2;3\r", {"line_end": "any"}, [b"1 2 3", b"4 5 6", b"7 8 9", b"1 2 3"]),
-        (b'1;2;"a\r"\r4;5;6\r', {"line_end": "any"}, [b"1 2 a\r", b"4 5 6"]),
-        (b'1;5" pipe;3\n', {"quote": None}, [b'1 5" pipe 3']),
-        (b"1,'a,b',3\n", {"delimiter": ",", "quote": "'"}, [b"1 a,b 3"]),
-        (b"1\t2\t3\n", {"delimiter": "\t"}, [b"1 2 3"]),
-        (b'1;"a\\"b";c\\;d\n', {"escape": "backslash"}, [b'1 a"b c;d']),
-        (b"1;a\\\\;b\\\nc\n", {"escape": "backslash"}, [b"1 a\\ b\nc"]),
-        (b'"\\\\";a\\\r\nb;3\r\n', {"escape": "backslash", "line_end": "crlf"}, [b"\\ a\r\nb 3"]),
-        (b"C:\\temp;2;3\n", {}, [b"C:\\temp 2 3"]),
-        ("é;ø;€\n".encode(), {}, ["é ø €".encode()]),
-    ],
-)
+WELL_WRITTEN: list[tuple[bytes, dict[str, Any], list[bytes]]] = [
+    (b"1;2;3\n4;5;6\n", {}, [b"1 2 3", b"4 5 6"]),
+    (b"1;2;3", {}, [b"1 2 3"]),
+    (b"", {}, []),
+    (b'1;;3\n1;"";3\n', {}, [b"1  3", b"1  3"]),
+    (b'"1";"2";"3"\n', {}, [b"1 2 3"]),
+    (b'1;"a;b";3\n', {}, [b"1 a;b 3"]),
+    (b'1;"a\nb\r\nc";3\n4;5;6\n', {}, [b"1 a\nb\r\nc 3", b"4 5 6"]),
+    (b'1;"say ""hi""";3\n', {}, [b'1 say "hi" 3']),
+    (b'"""";"""a""";""""""\n', {}, [b'" "a" ""']),
+    (b'1;"2";"3"', {}, [b"1 2 3"]),
+    (b'1;2;"3"""', {}, [b'1 2 3"']),
+    (b"1;2;3\r\n4;5;6\r\n", {"line_end": "crlf"}, [b"1 2 3", b"4 5 6"]),
+    (b'1;2;"a\nb"\r\n4;5;6', {"line_end": "crlf"}, [b"1 2 a\nb", b"4 5 6"]),
+    (b"1;2;3\r\n4;5;6\n7;8;9\r1;2;3\r", {"line_end": "any"}, [b"1 2 3", b"4 5 6", b"7 8 9", b"1 2 3"]),
+    (b'1;2;"a\r"\r4;5;6\r', {"line_end": "any"}, [b"1 2 a\r", b"4 5 6"]),
+    (b'1;5" pipe;3\n', {"quote": None}, [b'1 5" pipe 3']),
+    (b"1,'a,b',3\n", {"delimiter": ",", "quote": "'"}, [b"1 a,b 3"]),
+    (b"1\t2\t3\n", {"delimiter": "\t"}, [b"1 2 3"]),
+    (b'1;"a\\"b";c\\;d\n', {"escape": "backslash"}, [b'1 a"b c;d']),
+    (b"1;a\\\\;b\\\nc\n", {"escape": "backslash"}, [b"1 a\\ b\nc"]),
+    (b'"\\\\";a\\\r\nb;3\r\n', {"escape": "backslash", "line_end": "crlf"}, [b"\\ a\r\nb 3"]),
+    (b"C:\\temp;2;3\n", {}, [b"C:\\temp 2 3"]),
+    ("é;ø;€\n".encode(), {}, ["é ø €".encode()]),
+]
+
+
+@pytest.mark.parametrize(("data", "more", "expected"), WELL_WRITTEN)
 def test_what_is_well_written_is_read(data: bytes, more: dict[str, Any], expected: list[bytes]) -> None:
     assert [b" ".join(one or b"" for one in row) for row in fields(data, **more)] == expected
+
+
+@pytest.mark.parametrize(("data", "more", "expected"), WELL_WRITTEN)
+def test_a_file_may_come_in_two_chunks_anywhere(
+    data: bytes, more: dict[str, Any], expected: list[bytes]
+) -> None:
+    whole = records(data, **more)
+    assert len(whole) == len(expected)
+    for place in range(len(data) + 1):
+        assert framed(delimited_lots(cut(data, [place]), layout(**more))) == whole
+    assert framed(delimited_lots(cut(data, range(len(data))), layout(**more))) == whole
 
 
 @pytest.mark.parametrize(
@@ -142,6 +153,23 @@ def test_a_quote_that_never_closes_does_not_swallow_the_file() -> None:
     assert seen.value.code == "record.lines"
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected", "escape"),
+    [
+        (b'"' + b'""' * 200_000 + b'"', b'"' * 200_000, "double"),
+        (b"\\\\" * 200_000, b"\\" * 200_000, "backslash"),
+        (b"\\\r" * 200_000, b"\r" * 200_000, "backslash"),
+    ],
+)
+def test_a_field_of_escapes_alone_costs_no_more_than_its_bytes(
+    cell: bytes, expected: bytes, escape: str
+) -> None:
+    data = b"1;" + cell + b";3\n"
+    for chunks in ([data], cut(data, range(0, len(data), 65_537))):
+        found = framed(delimited_lots(chunks, layout(escape=escape)))
+        assert [one.fields for one in found] == [(b"1", expected, b"3")]
+
+
 @pytest.mark.parametrize("size", [7, 1000])
 def test_a_record_beyond_its_bound(size: int) -> None:
     good, long = b"1;2;3\n", b"1;2;" + b"x" * 100
@@ -205,6 +233,12 @@ def test_lines_of_several_kinds_are_told_apart_by_their_first_field() -> None:
         (b"D", b"1", b"2"),
         (b"D", b"3", b"4"),
     ]
+
+
+def test_lines_of_two_kinds_with_as_many_fields_are_told_apart() -> None:
+    kinds = {name: {"literal": name, "columns": ["tag", "b"]} for name in ("D", "E")}
+    found = records(b"D;1\nE;2\nD;3\nD;4\n", columns=(), records=kinds)
+    assert [one.kind for one in found] == ["D", "E", "D", "D"]
 
 
 def test_blank_lines_that_are_passed_over_keep_their_numbers() -> None:
@@ -282,6 +316,17 @@ def test_anything_is_read_as_one_character_after_the_other_says(data: str, place
     assert [one.fields if one.problem is None else None for one in found] == [
         row if len(row) == 2 else None for row in expected
     ]
+
+
+def test_a_line_of_64_mb_takes_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        chunks = (b"x" * (1 << 18) for _ in range(256))
+        found = list(delimited_lots(chunks, layout(quote=None)))
+        assert [lot.problems[0].code for lot in found] == ["record.size"]
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_long_stream_takes_little_memory() -> None:
