@@ -95,6 +95,11 @@ def test_a_line_that_is_not_fit_is_a_problem_in_its_place_with_its_bytes(
     ]  # fmt: skip
 
 
+def test_a_short_and_a_long_line_do_not_make_two_good_ones() -> None:
+    found = problems(b"001 Ada 04\n001 Ada 0421\n")
+    assert found == [("record.length", b"001 Ada 04"), ("record.length", b"001 Ada 0421")]
+
+
 @pytest.mark.parametrize("name", ["Zoé ", "Zoé\u20ac", "\U0001f600 x "])
 def test_characters_count_as_one_each_however_many_bytes_they_have(name: str) -> None:
     lines = f"001 Ada 042\n002 {name}007\n".encode()
