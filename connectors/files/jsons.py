@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json import JSONDecodeError
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from connectors.files.controls import DETAIL, DOCUMENT
 from connectors.files.jsondocument import Document
 from connectors.files.jsonvalues import SPACE, Columns, Reader, Unknown, too_deep
 from connectors.files.lots import Fault, Gathering
 from connectors.files.records import DEFAULTS, Limits, Lot, Refused, Text
-
-KIND: Final = "detail"
-DOCUMENT: Final = "document"
 
 
 def keys_of(path: str) -> tuple[str, ...]:
@@ -105,7 +103,7 @@ def read_lines(chunks: Iterable[bytes], declared: JsonLines, limits: Limits = DE
     last line.
     """
     reader, columns = Reader(), declared.taking(limits)
-    gathering = Gathering(KIND, len(columns.names), 1)
+    gathering = Gathering(DETAIL, len(columns.names), 1)
     for number, (line, size, ended) in enumerate(_lines(chunks, limits.record), 1):
         found = None if not line.strip(SPACE.encode()) else _line(line, size, reader, columns, limits)
         if isinstance(found, Fault) and not ended and found.code == "json.syntax":
@@ -122,7 +120,7 @@ def read_lines(chunks: Iterable[bytes], declared: JsonLines, limits: Limits = DE
         if found is None or gathering.full:
             if gathering:
                 yield gathering.lot()
-            gathering = Gathering(KIND, len(columns.names), number + 1)
+            gathering = Gathering(DETAIL, len(columns.names), number + 1)
     if gathering:
         yield gathering.lot()
 
@@ -169,7 +167,7 @@ def read_document(
     columns = declared.taking(limits)
     beside = Columns(_paths(declared.document), "ignore", limits)
     document = Document(chunks, limits, beside.keys)
-    gathering = Gathering(KIND, len(columns.names), 1)
+    gathering = Gathering(DETAIL, len(columns.names), 1)
     for found, raw in document.elements(keys_of(declared.records)):
         taken = found if isinstance(found, Fault) else columns.row(found, len(raw))
         if isinstance(taken, Fault):
@@ -178,7 +176,7 @@ def read_document(
             gathering.add(taken, len(raw))
         if gathering.full:
             yield gathering.lot()
-            gathering = Gathering(KIND, len(columns.names), gathering.first + len(gathering))
+            gathering = Gathering(DETAIL, len(columns.names), gathering.first + len(gathering))
     if gathering:
         yield gathering.lot()
     if beside.names:
