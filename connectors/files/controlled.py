@@ -138,7 +138,8 @@ class Control:
     def _in_place(self, lot: Lot) -> None:
         kind = lot.kind
         if self._counts[kind] > 1:
-            said = f"1 {kind} is meant, and up to record {lot.first + lot.count - 1} there are {self._counts[kind]}"
+            last, count = lot.first + lot.count - 1, self._counts[kind]
+            said = f"1 {kind} is meant, and up to record {last} there are {count}"
             self._refuse(f"control.{kind}-twice", said, lot.first)
         if kind == HEADER and lot.first != 1:
             self._refuse(

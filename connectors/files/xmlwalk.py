@@ -114,7 +114,7 @@ class Walk:
         names = self._parser.intern
         if len(names) > self._names:
             self._names = len(names)
-            if sum(map(len, names)) > longest:
+            if sum(len(name or "") for name in names) > longest:  # no prefix is None
                 self._refuse(
                     "xml.names", f"names of elements and attributes of more than {longest} characters"
                 )
