@@ -19,6 +19,7 @@ from connectors.files.records import Limits, Lot, Refused, Text
 
 _BLOCK: Final = 1 << 16
 _PREFIXES: Final = 1_000  # distinct ones of a document: the parser remembers each
+_NAMESPACE: Final = 1_000  # characters: the parser repeats it in the name of each element that is in it
 _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance "
 _SPACE: Final = " \t\r\n"
 
@@ -147,7 +148,11 @@ class Walk:
         self._refuse("xml.dtd", "a document type declaration: entities may stand in it")
 
     def _namespace(self, prefix: str | None, name: str | None) -> None:
-        del name
+        if name is not None and len(name) > _NAMESPACE:
+            self._refuse(
+                "xml.names",
+                f"the name of a namespace has {len(name)} characters, at most {_NAMESPACE} may be",
+            )
         self._prefixes.add(prefix)
         if len(self._prefixes) > _PREFIXES:
             self._refuse("xml.names", f"more than {_PREFIXES} prefixes")
