@@ -15,19 +15,9 @@ from decimal import Decimal
 from typing import Final, NoReturn
 
 from connectors.files.amounts import EXACT, Amounts, day
-from connectors.files.controls import (
-    DETAIL,
-    DOCUMENT,
-    HEADER,
-    PART,
-    TRAILER,
-    Controls,
-    Sum,
-    early_or_late,
-    next_in_sequence,
-)
-from connectors.files.jsonvalues import shown
-from connectors.files.records import Lot, Refused, Text
+from connectors.files.controls import PART, Controls, Sum, early_or_late, next_in_sequence
+from connectors.files.lots import shown
+from connectors.files.records import DETAIL, DOCUMENT, HEADER, TRAILER, Lot, Refused, Text
 
 _DIGITS: Final = re.compile(rb" *([0-9]{1,30}) *")
 _SHOWN: Final = 5  # records that a text names

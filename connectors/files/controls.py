@@ -15,11 +15,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from connectors.files.amounts import DecimalFormat, check_pattern
+from connectors.files.records import DETAIL, HEADER, TRAILER
 
-HEADER: Final = "header"
-TRAILER: Final = "trailer"
-DETAIL: Final = "detail"
-DOCUMENT: Final = "document"  # what stands beside the records of a JSON document
 PART: Final = "value"  # the group of a name's pattern that is the value
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from json import JSONDecodeError
 from typing import Any, Final, NoReturn
 
-from connectors.files.jsonvalues import SPACE, Number, Reader, shown, too_deep
-from connectors.files.lots import Fault
+from connectors.files.jsonvalues import SPACE, Number, Reader, too_deep
+from connectors.files.lots import Fault, shown
 from connectors.files.records import Limits, Refused
+
+Paths = Sequence[Sequence[str]]
 
 _BLOCK: Final = 1 << 16
 # A value that the window's end cuts fails within so many characters of it; an open string fails at its quote.
@@ -61,9 +63,9 @@ class Window:
 
 
 class Document:
-    """A walk through one document. ``beside`` are the wanted values that it came by, as objects by key."""
+    """A walk through one document. ``beside`` are the values at wanted paths that it came by, in objects."""
 
-    def __init__(self, chunks: Iterable[bytes], limits: Limits, wanted: frozenset[str]) -> None:
+    def __init__(self, chunks: Iterable[bytes], limits: Limits, wanted: Paths) -> None:
         self._window, self._limits, self._wanted = Window(chunks), limits, wanted
         self._reader = Reader()
         self._record: int | None = None
@@ -81,7 +83,7 @@ class Document:
             )
 
     def _at(
-        self, path: Sequence[str], beside: dict[str, Any], wanted: frozenset[str], level: int
+        self, path: Sequence[str], beside: dict[str, Any], wanted: Paths, level: int
     ) -> Iterator[tuple[Any | Fault, str]]:
         if not path:
             if self._window.peek() != "[":
@@ -91,10 +93,12 @@ class Document:
             return
         if self._window.peek() != "{":
             self._refuse("json.no-records", f"the key {shown(path[0])} is looked for in what is no object")
+        keys = {first for first, *_ in wanted}
         for key in self._members():
             if key == path[0]:
-                yield from self._at(path[1:], beside, frozenset(), level + 1)
-            elif key in wanted:
+                inner = [others for first, *others in wanted if first == key]
+                yield from self._at(path[1:], beside.setdefault(key, {}), inner, level + 1)
+            elif key in keys:
                 beside[key] = self._whole()
             else:
                 self._pass_over(level + 1)

@@ -13,11 +13,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from connectors.files.controls import DETAIL, DOCUMENT
 from connectors.files.jsondocument import Document
-from connectors.files.jsonvalues import SPACE, Columns, Reader, Unknown, too_deep
-from connectors.files.lots import Fault, Gathering
-from connectors.files.records import DEFAULTS, Limits, Lot, Refused, Text
+from connectors.files.jsonvalues import SPACE, Columns, Reader, too_deep
+from connectors.files.lots import Fault, Gathering, Unknown
+from connectors.files.records import DEFAULTS, DETAIL, DOCUMENT, Limits, Lot, Refused, Text
+
+_WIDEST = 4  # bytes of a character in UTF-8
 
 
 def keys_of(path: str) -> tuple[str, ...]:
@@ -166,10 +167,10 @@ def read_document(
     """
     columns = declared.taking(limits)
     beside = Columns(_paths(declared.document), "ignore", limits)
-    document = Document(chunks, limits, beside.keys)
+    document = Document(chunks, limits, tuple(_paths(declared.document).values()))
     gathering = Gathering(DETAIL, len(columns.names), 1)
     for found, raw in document.elements(keys_of(declared.records)):
-        taken = found if isinstance(found, Fault) else columns.row(found, len(raw))
+        taken = found if isinstance(found, Fault) else columns.row(found, _WIDEST * len(raw))
         if isinstance(taken, Fault):
             gathering.fail(taken, raw.encode())
         else:

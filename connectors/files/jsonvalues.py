@@ -11,17 +11,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from json import JSONDecoder
 from json.encoder import encode_basestring
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from connectors.files.lots import Fault
+from connectors.files.lots import Fault, Unknown, shown
 from connectors.files.records import Limits, Text
-
-Unknown = Literal["ignore", "problem"]
-"""What becomes of a record with a key, an element or an attribute that no column names."""
 
 _STRUCTURE: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 SPACE: Final = " \t\r\n"
-_SHOWN: Final = 60  # characters of what is wrong that a text shows
 
 
 class Number(str):
@@ -61,11 +57,6 @@ class Reader:
 
     def _constant(self, name: str) -> None:
         self.fault = Fault("json.not-a-number", f"{name} is no JSON number")
-
-
-def shown(text: str) -> str:
-    """A text of the partner's in a message: cut, and without anything that a terminal obeys."""
-    return ascii(str(text[:_SHOWN])) + ("…" if len(text) > _SHOWN else "")
 
 
 def too_deep(text: str, most: int) -> Fault | None:
@@ -151,13 +142,8 @@ class Columns:
         for index, path in enumerate(paths.values()):
             self._root.add(path, index)
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """The keys that columns name in the outermost object."""
-        return self._root.known
-
     def row(self, value: Any, size: int) -> Sequence[Text] | Fault:
-        """The fields of a record that was read from so many bytes, in the order of the columns."""
+        """The fields of a record that was read from at most so many bytes, in the order of the columns."""
         if not isinstance(value, dict):
             return Fault("json.not-an-object", f"a record is an object, this is {_kind(value)}")
         found: list[Any] = [None] * len(self.names)

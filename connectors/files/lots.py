@@ -7,12 +7,16 @@ memory does not grow with the file. This room does not read anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from connectors.files.records import Lot, Problem, Text
 
 ROWS: Final = 4_096
 BYTES: Final = 1 << 20
+_SHOWN: Final = 60  # characters of what is wrong that a text shows
+
+Unknown = Literal["ignore", "problem"]
+"""What becomes of a record with a key, an element or an attribute that no column names."""
 
 
 class Fault(NamedTuple):
@@ -20,6 +24,11 @@ class Fault(NamedTuple):
 
     code: str
     what: str
+
+
+def shown(text: str) -> str:
+    """A text of the partner's in a message: cut, and without anything that a terminal obeys."""
+    return ascii(str(text[:_SHOWN])) + ("…" if len(text) > _SHOWN else "")
 
 
 class Gathering:

@@ -14,6 +14,12 @@ from typing import Final
 Text = bytes | None
 """One field: its text in UTF-8; None where the record has no such field or says null."""
 
+# Kinds of records, which controls tell apart: a layout names its record types by them.
+HEADER: Final = "header"
+DETAIL: Final = "detail"
+TRAILER: Final = "trailer"
+DOCUMENT: Final = "document"  # what stands beside the records of a JSON document
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -14,8 +14,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from connectors.files.jsonvalues import Unknown
-from connectors.files.records import DEFAULTS, Limits, Lot
+from connectors.files.lots import Unknown
+from connectors.files.records import DEFAULTS, DETAIL, HEADER, TRAILER, Limits, Lot
 from connectors.files.xmlwalk import Place, Walk
 
 _XML: Final = "http://www.w3.org/XML/1998/namespace"
@@ -73,7 +73,7 @@ class Xml(XmlRecord):
     def places(self) -> Place:
         """Where the records stand in a document. Raises ValueError for what contradicts itself."""
         root = Place()
-        for kind, declared in (("detail", self), ("header", self.header), ("trailer", self.trailer)):
+        for kind, declared in ((DETAIL, self), (HEADER, self.header), (TRAILER, self.trailer)):
             if declared is not None:
                 self._record(root, kind, declared)
         return root

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 from xml.parsers import expat
 
-from connectors.files.jsonvalues import shown
-from connectors.files.lots import Fault, Gathering
-from connectors.files.records import Limits, Lot, Refused, Text
+from connectors.files.lots import Fault, Gathering, shown
+from connectors.files.records import DETAIL, Limits, Lot, Refused, Text
 
 _BLOCK: Final = 1 << 16
 _PREFIXES: Final = 1_000  # distinct ones of a document: the parser remembers each
@@ -129,7 +128,7 @@ class Walk:
         """Raise for a document without one record where the way to them was not there either."""
         for name, below in place.below.items():
             step = f"{way}/{name.rpartition(' ')[2]}"
-            if below.kind == "detail" and (place.seen < 0 or self._strange):
+            if below.kind == DETAIL and (place.seen < 0 or self._strange):
                 other = f"; there is an element {self._strange}" if self._strange else ""
                 self._refuse("xml.no-records", f"no record stands at {step}{other}")
             if not below.kind:
@@ -185,7 +184,7 @@ class Walk:
 
     def _open(self, place: Place) -> None:
         self._number += 1
-        self._details += place.kind == "detail"
+        self._details += place.kind == DETAIL
         self._record, self._row, self._fault = place, [None] * len(place.columns), None
         self._began, self._level, self._bare = self._parser.CurrentByteIndex, len(self._path), True
         if self._gathering.kind != place.kind or self._gathering.full:

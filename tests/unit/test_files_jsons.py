@@ -129,7 +129,9 @@ def test_a_mistake_in_declared_columns_is_named(columns: dict[str, Any]) -> None
         JsonLines.model_validate({"columns": {"a": None}, "colums": {}})
 
 
-ITEMS = JsonDocument(columns={"a": None}, records="data.items", document={"n": "count", "d": "meta.day"})
+ITEMS = JsonDocument(
+    columns={"a": None}, records="data.items", document={"n": "count", "d": "meta.day", "z": "data.z"}
+)
 
 
 def test_a_document_gives_its_array_and_what_stands_beside_it() -> None:
@@ -142,7 +144,7 @@ def test_a_document_gives_its_array_and_what_stands_beside_it() -> None:
         (1, "detail", (b"1",), ""),
         (2, "detail", (b"2",), ""),
         (3, "detail", (None,), "json.not-an-object"),
-        (4, "document", (b"3", b"d"), ""),
+        (4, "document", (b"3", b"d", b"1"), ""),
     ]
 
 
@@ -178,6 +180,13 @@ def test_a_document_that_is_not_fit_is_refused_at_its_byte(content: str, code: s
     assert refused.value.code == code
     assert at in (None, refused.value.at)
     assert f"byte {refused.value.at}" in refused.value.what
+
+
+def test_a_field_is_measured_in_bytes_in_a_document_too() -> None:
+    found = document(
+        '[{"a":"' + "é" * 250 + '"},{"a":"' + "é" * 251 + '"}]', JsonDocument(columns={"a": None})
+    )
+    assert [r.code for r in found] == ["", "json.field-size"]
 
 
 def test_a_value_beside_the_records_may_not_hold_them() -> None:
