@@ -60,6 +60,11 @@ class _Json(BaseModel):
                     raise ValueError(f"{name} is the whole value that {other} is a part of: take one of them")
         return self
 
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """The columns of each kind of record."""
+        return {DETAIL: tuple(self.columns)}
+
     def taking(self, limits: Limits) -> Columns:
         """The columns of a record, ready to be taken."""
         return Columns(_paths(self.columns), self.unknown, limits)
@@ -85,6 +90,12 @@ class JsonDocument(_Json):
     format: Literal["json"] = "json"
     records: Path = ""
     document: Mapping[str, Path | None] = Field(default_factory=dict)
+
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """The columns of each kind of record."""
+        beside = {DOCUMENT: tuple(self.document)} if self.document else {}
+        return {DETAIL: tuple(self.columns), **beside}
 
     @model_validator(mode="after")
     def _beside(self) -> Self:

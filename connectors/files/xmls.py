@@ -65,6 +65,15 @@ class Xml(XmlRecord):
     trailer: XmlRecord | None = None
     unknown: Unknown = "problem"
 
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """The columns of each kind of record."""
+        return {kind: tuple(declared.columns) for kind, declared in self._records()}
+
+    def _records(self) -> list[tuple[str, XmlRecord]]:
+        declared = ((DETAIL, self), (HEADER, self.header), (TRAILER, self.trailer))
+        return [(kind, one) for kind, one in declared if one is not None]
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         self.places()
@@ -73,9 +82,8 @@ class Xml(XmlRecord):
     def places(self) -> Place:
         """Where the records stand in a document. Raises ValueError for what contradicts itself."""
         root = Place()
-        for kind, declared in ((DETAIL, self), (HEADER, self.header), (TRAILER, self.trailer)):
-            if declared is not None:
-                self._record(root, kind, declared)
+        for kind, declared in self._records():
+            self._record(root, kind, declared)
         return root
 
     def _record(self, root: Place, kind: str, declared: XmlRecord) -> None:

@@ -292,7 +292,9 @@ class Walk:
         return self._kept[begin : self._kept.index(b">", end) + 1]
 
     def _refuse(self, code: str, what: str, at: int | None = None) -> NoReturn:
-        at = self._parser.CurrentByteIndex if at is None else at
+        at = (
+            max(self._parser.CurrentByteIndex, 0) if at is None else at
+        )  # it is -1 before anything was parsed
         raise Refused(code, f"{what}, at byte {at}", record=self._number or None, at=at)
 
 

@@ -16,7 +16,9 @@ from connectors.files.amounts import Amounts, DecimalFormat, day
 from connectors.files.controlled import Control, Totals
 from connectors.files.controls import Controls, next_in_sequence
 from connectors.files.controls import Sequence as Numbers
+from connectors.files.jsons import JsonDocument, read_document
 from connectors.files.records import Lot, Problem, Refused, Text
+from connectors.files.xmls import Xml, XmlRecord, read_xml
 
 TODAY = date(2026, 11, 22)
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -277,3 +279,29 @@ def test_a_field_that_no_record_has_is_found_before_any_file_comes() -> None:
     less = {**COLUMNS, "trailer": ("count",), "detail": ()}
     found = ["detail.account", "detail.amount", "trailer.hash", "trailer.total"]
     assert Controls.model_validate(ALL).missing(less) == found
+
+
+def test_an_xml_file_and_a_json_document_are_held_against_what_they_say() -> None:
+    declared: Mapping[str, Any] = {
+        "count": {"field": "trailer.n"},
+        "sums": {"s": {"field": "trailer.sum", "column": "a"}},
+    }
+    xml = Xml(
+        record="r/d",
+        columns={"a": "@a"},
+        trailer=XmlRecord(record="r/t", columns={"n": "@n", "sum": "@sum"}),
+    )
+    content = '<r><d a="1.5"/><d a="2"/><d/><t n="3" sum="3.50"/></r>'
+    json = JsonDocument(columns={"a": None}, records="d", document={"n": None, "sum": "more.sum"})
+    text = '{"n": 3, "d": [{"a": 1.5}, {"a": "2"}, {}], "more": {"sum": 3.50}}'
+    beside = {"count": {"field": "document.n"}, "sums": {"s": {"field": "document.sum", "column": "a"}}}
+    for controls, kinds, lots in (
+        (declared, xml.kinds, read_xml([content.encode()], xml)),
+        (beside, json.kinds, read_document([text.encode()], json)),
+    ):
+        checked = Controls.model_validate(controls)
+        assert checked.missing(kinds) == []
+        held = Control(checked, kinds, name="f", today=TODAY, last=None)
+        for one in lots:
+            held.add(one)
+        assert held.totals().sums == {"s": Decimal("3.5")}
