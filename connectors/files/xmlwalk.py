@@ -17,7 +17,6 @@ from connectors.files.lots import Fault, Gathering, shown
 from connectors.files.records import DETAIL, Limits, Lot, Refused, Text
 
 _BLOCK: Final = 1 << 16
-_PREFIXES: Final = 1_000  # distinct ones of a document: the parser remembers each
 _NAMESPACE: Final = 1_000  # characters: the parser repeats it in the name of each element that is in it
 _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance "
 _SPACE: Final = " \t\r\n"
@@ -56,7 +55,6 @@ class Walk:
         self._length, self._nil = 0, False
         self._bare = True  # nothing stands in the record yet
         self._kept, self._fed, self._names = b"", 0, 0
-        self._prefixes: set[str | None] = set()
         self._strange = ""  # the first element around the records that nothing is known of
         self._details = 0
         self._gathering = Gathering("", 0, 1)
@@ -116,7 +114,8 @@ class Walk:
             self._names = len(names)
             if sum(len(name or "") for name in names) > longest:  # no prefix is None
                 self._refuse(
-                    "xml.names", f"names of elements and attributes of more than {longest} characters"
+                    "xml.names",
+                    f"names, of all elements, attributes and prefixes, of more than {longest} characters",
                 )
         self._kept = self._kept[at - self._fed :] if at < self._fed else b""
 
@@ -147,14 +146,12 @@ class Walk:
         self._refuse("xml.dtd", "a document type declaration: entities may stand in it")
 
     def _namespace(self, prefix: str | None, name: str | None) -> None:
+        del prefix
         if name is not None and len(name) > _NAMESPACE:
             self._refuse(
                 "xml.names",
                 f"the name of a namespace has {len(name)} characters, at most {_NAMESPACE} may be",
             )
-        self._prefixes.add(prefix)
-        if len(self._prefixes) > _PREFIXES:
-            self._refuse("xml.names", f"more than {_PREFIXES} prefixes")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         above, path = self._path[-1], self._path

@@ -182,6 +182,14 @@ def test_a_document_that_is_not_fit_is_refused_at_its_byte(content: str, code: s
     assert f"byte {refused.value.at}" in refused.value.what
 
 
+def test_the_byte_of_a_fault_is_counted_from_the_files_beginning() -> None:
+    before = "[" + '{"a":"é📦"},\n' * 20_000
+    for sizes in ([1 << 16], [997], [1 << 20]):
+        with pytest.raises(Refused) as refused:
+            list(read_document(cut(f"{before}?]".encode(), sizes), JsonDocument(columns={"a": None})))
+        assert (refused.value.at, refused.value.record) == (len(before.encode()), 20_001)
+
+
 def test_a_field_is_measured_in_bytes_in_a_document_too() -> None:
     found = document(
         '[{"a":"' + "é" * 250 + '"},{"a":"' + "é" * 251 + '"}]', JsonDocument(columns={"a": None})
