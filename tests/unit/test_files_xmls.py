@@ -280,6 +280,18 @@ def test_what_never_ends_is_refused_in_bounded_memory(start: str, again: str, co
     assert peak < 2 << 20
 
 
+def test_the_name_of_a_namespace_does_not_multiply_by_the_elements_in_it() -> None:
+    inside = "".join(f"<p:a{n}/>" for n in range(2_000))
+    content = f"<orders xmlns:p='{'u' * 500_000}'>{inside}</orders>".encode()
+    tracemalloc.start()
+    with pytest.raises(Refused) as refused:
+        list(read_xml([content], ORDERS))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refused.value.code == "xml.names"
+    assert peak < 16 << 20
+
+
 def test_two_hundred_megabytes_are_read_in_a_few() -> None:
     order = f'<order id="1"><name>{"x" * 9_960}</name></order>\n'.encode()
     chunks = chain(
