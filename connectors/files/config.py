@@ -1,7 +1,7 @@
 """What a connection to a partner's files needs to be told: where files are dropped, and where they go.
 
 Rule: strict and frozen; an unknown key is an author's mistake. Derived names (project, connection) are
-filled in by the plan. Secrets are values only here, and only at open. A folder below ``root`` never leaves it.
+filled in by the plan. Secrets are values only here, and only at open. A folder below ``root`` stays below.
 """
 
 from __future__ import annotations
