@@ -68,8 +68,9 @@ LEDGER: Final = pa.schema(
 """The ledger's table. Offsets are JSON, ``{"0": [from, to]}``: every engine reads a string."""
 _PROPERTIES: Final = {
     "delta.checkpointInterval": "10",  # each entry reads the log anew: half of it was that, with 100
-    "delta.logRetentionDuration": "interval 1 hours",
-    "delta.deletedFileRetentionDuration": "interval 1 hours",
+    # each entry lists the log: of an hour's commits that took longer than all else
+    "delta.logRetentionDuration": "interval 5 minutes",
+    "delta.deletedFileRetentionDuration": "interval 5 minutes",
 }
 
 

@@ -39,8 +39,8 @@ _APPEND: Final = (
 )
 _CLUSTER_MAX: Final = 4
 _CHECKPOINT_AFTER: Final = "20"  # commits: native appends and readers read the log from the last one on
-_LOG_COMMITS: Final = 5_000
-_LOG_HOURS: Final = range(3, 73)
+_LOG_COMMITS: Final = 2_000
+_LOG_HOURS: Final = range(1, 73)
 
 
 def engine_columns(flow: FlowPlan) -> tuple[tuple[str, str], ...]:
@@ -98,7 +98,7 @@ def log_hours(freshness_s: float) -> int:
     every second leaves there in three days would make each of its batches take many times as long.
 
     >>> log_hours(0), log_hours(10), log_hours(60)
-    (3, 13, 72)
+    (1, 5, 33)
     """
     hours = int(freshness_s * _LOG_COMMITS / 3600)
     return min(max(hours, _LOG_HOURS[0]), _LOG_HOURS[-1])

@@ -140,5 +140,7 @@ def test_the_ledger_does_not_grow_files_for_ever(desk: Any, monkeypatch: pytest.
         desk.book.add(booked(made(seq)))
     path = book.ledger_path(desk.root)
     assert len(list(path.glob("*.parquet"))) == 1
-    assert DeltaTable(str(path)).metadata().configuration["delta.logRetentionDuration"] == "interval 1 hours"
+    assert (
+        DeltaTable(str(path)).metadata().configuration["delta.logRetentionDuration"] == "interval 5 minutes"
+    )
     assert Book(desk.root).missing(APP, 10) == []
