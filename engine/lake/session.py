@@ -130,8 +130,8 @@ _LAST: Final = "spark.sql.codegen.factoryMode"  # set last, and by nobody else: 
 def tune(session: SparkSession, *, small: bool) -> None:
     """Fit a worker's session to the batch.
 
-    Each batch's literals are new code to compile: for some thousand rows that takes longer than to interpret
-    them, for many it pays by a factor of two.
+    To make, load and warm code of its own for some thousand rows takes longer than to interpret them; for
+    many it pays by a factor of two.
     """
     if (session.conf.get(_LAST, None) is not None) == small:
         return
