@@ -38,7 +38,7 @@ from engine.checks.tree import (
     Tree,
     Truth,
 )
-from engine.lake import halt
+from engine.lake import halt, scaled
 from engine.lake.decode import Writer, header, name, quote
 from engine.lake.halt import Kind
 from engine.names import avro_name
@@ -126,7 +126,9 @@ class Sql:
             case Logic(op=op):
                 return f" {op} ".join(self.of(each) for each in _chain(tree))
             case Comparison(op=op):
-                return f"{self.of(tree.left)} {op} {self.of(tree.right)}"
+                whole = scaled.compared(tree, self.shape, column)
+                left, right = whole or (self.of(tree.left), self.of(tree.right))
+                return f"{left} {op} {right}"
             case IsNull(of=of):
                 return f"{self.of(of)} IS NULL"
             case Among(of=of, values=values):
