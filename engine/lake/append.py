@@ -60,6 +60,10 @@ def decoded(frame: DataFrame, decoder: Decoder, keep: Sequence[str] = _RAW) -> D
     return query.select(parts, [*keep, *_PARTS, f"{decoder.reason()} AS _reason"])
 
 
+_LANDING = (
+    "partition", "offset", "op", "_position", "strand", "ts_us", "tx", "attempt", "unchanged", "i", "_reason"
+)  # fmt: skip
+"""What rows and their counters are made of: ``observe`` copies every column that comes to it, used or not."""
 _PARTS = ("op", "writer", "_position", "strand", "early", "ts_us", "tx", "attempt", "unchanged", "unfit", "i")
 
 
@@ -77,7 +81,8 @@ def rows(
 ) -> Counted:
     """The rows of a batch as the table takes them, counted; ``ours`` are the engine's columns."""
     counters = counts(batch, known.checker) | sieved(batch, known)
-    counted = observe(marked(decoded(raw, decoder), batch, known), counters)
+    needed = (*_LANDING, "writer") if batch.dedupe else _LANDING
+    counted = observe(marked(decoded(raw, decoder), batch, known, needed), counters)
     lands = "" if known.checker is None else f" AND {known.checker.lands}"
     good = counted.frame.where(f"_reason IS NULL AND NOT _again{lands}")
     return Counted(query.select(good, columns(decoder, batch, ours)), counted.observation)
@@ -102,7 +107,7 @@ def write(
     offsets, app_id, seq, said = size(batch.span), batch.app_id, batch.seq, batch.metadata()
     plain = None if large or offsets > native.ROWS_MAX else native.fitting(path, names, handle)
     if plain is not None:
-        rows = make(raw.coalesce(1).withColumn("value", F.expr(_BOUNDED)))
+        rows = make(raw.coalesce(1).withColumn("value", F.expr(native.bounded("length(value)"))))
         ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731
         found = table.rows(rows.frame)
         if native.append(plain, path, found, app_id=app_id, seq=seq, metadata=said, ready=ready):
@@ -111,12 +116,6 @@ def write(
     frame = rows.frame.coalesce(1) if small(offsets) and len(batch.span) > 1 else rows.frame
     table.append(frame, path, app_id=app_id, seq=seq, metadata=said)
     return rows
-
-
-_BOUNDED = (
-    f"CASE WHEN length(value) > {native.RECORD_BYTES_MAX} THEN {halt.sql(Kind.LARGE, 'length(value)')} "
-    "ELSE value END"
-)
 
 
 def sieved(batch: Batch, known: Known) -> dict[str, str]:
@@ -133,10 +132,10 @@ def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
     return Counted(frame.observe(observation, query.struct(counters, _ALL)), observation)
 
 
-def marked(frame: DataFrame, batch: Batch, known: Known) -> DataFrame:
+def marked(frame: DataFrame, batch: Batch, known: Known, keep: Sequence[str] = ("*",)) -> DataFrame:
     """Records with ``_again``: their position was there before, or a newer attempt brings their row.
 
-    With checks, ``_failed`` says which of them the others fail.
+    With checks, ``_failed`` says which of them the others fail. Of their parts only those to ``keep`` go on.
     """
     found = _again(batch)
     if known.attempts:
@@ -146,7 +145,10 @@ def marked(frame: DataFrame, batch: Batch, known: Known) -> DataFrame:
     if known.held is not None:
         frame = frame.join(known.held, F.col("_position") == F.col("_held"), "left")
         found = f"({found}) OR (_reason IS NULL AND op <> 'f' AND _held IS NOT NULL)"
-    return checked(frame.withColumn("_again", F.expr(found)), known.checker, "_again")
+    if known.checker is None:
+        return query.select(frame, [*keep, f"{found} AS _again"])
+    again = query.select(frame, ["*", f"{found} AS _again"])
+    return query.select(again, [*keep, "_again", f"{known.checker.failed('_again')} AS _failed"])
 
 
 def checked(frame: DataFrame, checker: Checker | None, passed_over: str) -> DataFrame:

@@ -30,8 +30,10 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import RemoveAction
 
 from engine.errors import LakeUnreachable
+from engine.lake import halt
 from engine.lake.book import reached, write_file
 from engine.lake.commits import SMALL_BYTES
+from engine.lake.halt import Kind
 from engine.lake.handle import Handle
 
 ROWS_MAX: Final = 4_000
@@ -51,6 +53,11 @@ _PROPERTIES: Final = frozenset(
         "delta.logRetentionDuration",
     }
 )
+
+
+def bounded(size: str) -> str:
+    """The column ``value`` of records no larger than this room takes; ``size`` is theirs in bytes, as SQL."""
+    return f"CASE WHEN {size} > {RECORD_BYTES_MAX} THEN {halt.sql(Kind.LARGE, size)} ELSE value END"
 
 
 def fitting(path: Path, names: Sequence[str], handle: Handle | None = None) -> deltalake.DeltaTable | None:
@@ -90,12 +97,14 @@ def append(
     app_id: str,
     seq: int,
     metadata: str,
-    ready: Callable[[], None],
+    ready: Callable[[], None] = lambda: None,
+    gaps: bool = False,
 ) -> bool:
     """Write the rows and commit them; False when they do not fit the table, and nothing has happened.
 
     When the table has this seq already nothing is committed either: the read-back tells whose it is.
     ``ready`` is called when the file lies in the table's folder: nobody's, and VACUUM's, until its commit.
+    ``gaps``: the seqs of an application grow in this table, and not each of them comes to it.
     """
     with reached(path):
         file = _File(path, rows)
@@ -104,7 +113,8 @@ def append(
                 if not tried:
                     file.drop()
                 return False
-            if (table.transaction_version(app_id) or 0) != seq - 1:
+            last = table.transaction_version(app_id) or 0
+            if last >= seq or (last < seq - 1 and not gaps):
                 return True
             ready()
             if _committed(table, file, metadata, deltalake.Transaction(app_id, seq)):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
-from engine.lake import book, commits, given, halt, table
+from engine.lake import book, commits, given, halt, native, table
 from engine.lake.batch import Batch
 from engine.lake.compile import Checker
 from engine.lake.decode import name, quote
@@ -23,6 +24,7 @@ from engine.ledger import QUARANTINE
 from engine.names import avro_name
 
 _SOUND = ("unfit:", "check:", "unchanged-", "key-null:", "utf8:", "row-too-large")
+_FEW: Final = 8_000  # records, of which each may be as large as ``native`` takes them
 KEEP = ("partition", "offset", "value", "key", "timestamp")
 """What of a record the quarantine needs besides what was decoded."""
 
@@ -100,10 +102,11 @@ def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
     """Write the batch's bad records; how many the quarantine now holds of it."""
     path = book.quarantine_path(root)
     where = f"{batch.flow.name} seq {batch.seq}"
-    halt.sure(
-        lambda: table.append(frame, path, app_id=batch.app_id, seq=batch.seq, metadata=batch.metadata()),
-        where=where,
-    )
+    said = batch.metadata()
+    if expected > _FEW or not _natively(frame, path, batch, said, where):
+        halt.sure(
+            lambda: table.append(frame, path, app_id=batch.app_id, seq=batch.seq, metadata=said), where=where
+        )
     rows = held(frame.sparkSession, root, batch.app_id, batch.seq, batch.span)
     if rows is None:
         raise LandingFenced(
@@ -119,6 +122,18 @@ def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
             f"{dict(batch.span)}; a restart counts again, and stops here while they differ",
         )
     return rows
+
+
+def _natively(frame: DataFrame, path: Path, batch: Batch, said: str, where: str) -> bool:
+    """Commit few records without Spark, whose commit takes longer than they do; False where it has to."""
+    found = native.fitting(path, [c for c, _ in QUARANTINE])
+    if found is None:
+        return False
+    bounded = frame.withColumn("value", F.expr(native.bounded("coalesce(length(key), 0) + length(value)")))
+    rows = halt.run(lambda: table.rows(bounded), where=where)
+    if isinstance(rows, halt.Halt):
+        return False  # a record is too large to be held in memory with so many
+    return native.append(found, path, rows, app_id=batch.app_id, seq=batch.seq, metadata=said, gaps=True)
 
 
 def held(session: SparkSession, root: Path, app_id: str, seq: int, span: Range) -> int | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine import names
 from engine.errors import LandingFenced
-from engine.lake import book, commits, native, query
+from engine.lake import book, commits, native, quarantine, query
 from engine.lake.table import log_hours
 from engine.state import State
 from tests.support.avro_records import Field
@@ -28,12 +30,13 @@ def ids(table: Table) -> list[int]:
     return sorted(row["id"] for row in table.rows())
 
 
-def natively(table: Table) -> list[bool]:
+def natively(table: Table, path: Path | None = None) -> list[bool]:
     """Of each of the flow's commits, the oldest first: whether the native library made it."""
     found = []
-    for version in range(commits.head(table.path) + 1):
-        actions = commits.read(table.path, version) or []
-        if any("txn" in action for action in actions):
+    path = path or table.path
+    for version in range(commits.head(path) + 1):
+        actions = commits.read(path, version) or []
+        if any(action.get("txn", {}).get("appId") == names.app_id(table.flow.name, 1) for action in actions):
             (said,) = (a["commitInfo"] for a in actions if "commitInfo" in a)
             found.append("delta-rs" in said["engineInfo"])
     return found
@@ -69,6 +72,22 @@ def test_a_batch_of_many_records_is_sparks(landing: Landing, monkeypatch: pytest
     landing.land()
     assert natively(table) == [False, True]
     assert ids(table) == list(range(5))
+
+
+def test_few_records_go_into_quarantine_natively_and_many_or_large_ones_are_sparks(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "_FEW", 2)
+    table = landing.table(fields=FIELDS)
+    large = b"x" * native.RECORD_BYTES_MAX
+    for records in ((b"a", b""), (b"b", b"c", b"d"), (large,), (large + b"x",), ()):
+        fill(table, 0, 1)
+        for each in records:
+            table.send(each)
+        landing.land()
+    assert natively(table, book.quarantine_path(landing.lake)) == [True, False, True, False]
+    assert sorted(len(row["value"]) for row in table.quarantined())[-3:] == [1, len(large), len(large) + 1]
+    assert [entry.quarantined for entry in table.entries()] == [2, 3, 1, 1, 0]
 
 
 def test_a_table_that_was_widened_or_given_a_rule_is_sparks(landing: Landing, spark: Any) -> None:

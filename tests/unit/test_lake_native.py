@@ -56,6 +56,15 @@ def test_i2_a_seq_that_is_there_is_not_committed_again(path: Path, seq: int) -> 
     assert (version, commit.writer, ids(path)) == (2, "the other", [1, 2])
 
 
+def test_i2_where_seqs_have_gaps_one_that_is_there_or_behind_is_not_committed(path: Path) -> None:
+    for seq, each in ((2, 20), (7, 70), (7, 71), (5, 50), (8, 80)):
+        table = deltalake.DeltaTable(str(path))
+        assert native.append(table, path, rows(each), app_id="a", seq=seq, metadata="{}", gaps=True)
+    assert ids(path) == [20, 70, 80]
+    assert append(path, 10, 100)  # a table to which each seq comes has none left out
+    assert ids(path) == [20, 70, 80]
+
+
 def test_i2_of_two_landings_that_commit_one_seq_at_once_one_does(path: Path) -> None:
     def another() -> None:
         append(path, 1, 2, driver="the other")
