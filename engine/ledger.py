@@ -126,7 +126,8 @@ QUARANTINE: Final = (
 """The quarantine's columns. A row is known by (topic_id, partition, offset, stage) and (app_id, seq).
 
 ``stage`` is ``decode`` (the bytes are no record of ours), ``schema`` (the table cannot follow the record's
-schema, and a person has accepted that), ``type`` (a value has no place in its column), ``check`` (it fails
-checks) or ``apply`` (the record is sound, and the table has no row to apply it to). ``unfit`` holds the
-values that ``type`` and ``check`` are about, by column.
+schema, and a person has accepted that), ``record`` (the source could not take a partner's record apart),
+``type`` (a value has no place in its column, or a text no value), ``check`` (it fails checks) or ``apply``
+(the record is sound, and the table has no row to apply it to). ``unfit`` holds the values that ``type`` and
+``check`` are about, by column, and of a partner's record where it stood and what the source says of it.
 """

@@ -7,6 +7,7 @@ verdict. This room does not parse wire forms: a column carries a cell, which doe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -142,6 +143,34 @@ def delta(type_: Type) -> str:
             return "timestamp_ntz"
         case _:
             assert_never(type_)
+
+
+PLAIN_TYPES: Final[Mapping[str, Type]] = {
+    delta(each): each
+    for each in (
+        Boolean(), Int32(), Int64(), Float32(), Float64(), String(), Binary(), Date(), Timestamp(),
+        TimestampNtz(),
+    )
+}  # fmt: skip
+"""The types without numbers in them, by the text that Spark SQL writes."""
+_DECIMAL: Final = re.compile(r"decimal\(([1-9][0-9]?), ?([0-9]{1,2})\)")
+_DIGITS_MAX: Final = 38
+
+
+def from_delta(text: str) -> Type:
+    """The type that Spark SQL writes in this way: the inverse of ``delta``.
+
+    Raises ValueError for a text that is none of ours.
+
+    >>> from_delta("decimal(10, 2)"), from_delta("bigint")
+    (Decimal(precision=10, scale=2), Int64())
+    """
+    found = _DECIMAL.fullmatch(text)
+    if found and int(found[2]) <= int(found[1]) <= _DIGITS_MAX:
+        return Decimal(int(found[1]), int(found[2]))
+    if text not in PLAIN_TYPES:
+        raise ValueError(f"no type of ours is written {text!r}")
+    return PLAIN_TYPES[text]
 
 
 def from_avro(schema: str | Mapping[str, Any] | Sequence[Any]) -> Type:

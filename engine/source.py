@@ -19,10 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import repeat
+from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
+
+from pydantic import BaseModel
 
 from engine.schema import Relation
 
@@ -75,20 +78,21 @@ def snapshot_of(strand: str) -> tuple[int, str] | None:
     return (int(run), part) if kind == _SNAPSHOT else None
 
 
-Unpack = Callable[[Sequence[bytes]], Sequence[Sequence[Field]]]
-"""From rows as their source wrote them to columns of fields, in the relation's order."""
+Unpack = Callable[[Sequence[Any]], Sequence[Sequence[Field]]]
+"""From rows as their source has them to columns of fields, in the relation's order."""
 
 
 class Packed(Sequence[Row]):
-    """Rows that a snapshot read, as their source wrote them: they are taken apart when they are asked for.
+    """New rows as their source has them: they are taken apart when they are asked for.
 
-    Most that takes rows wants them column by column; as a sequence they are rows like any others.
+    Most that takes rows wants them column by column; as a sequence they are rows like any others, all of
+    them read by a snapshot (``r``) or created (``c``).
     """
 
-    __slots__ = ("_raw", "_unpack")
+    __slots__ = ("_raw", "_unpack", "op")
 
-    def __init__(self, raw: Sequence[bytes], unpack: Unpack) -> None:
-        self._raw, self._unpack = raw, unpack
+    def __init__(self, raw: Sequence[Any], unpack: Unpack, op: Literal["r", "c"] = "r") -> None:
+        self._raw, self._unpack, self.op = raw, unpack, op
 
     def columns(self) -> Sequence[Sequence[Field]]:
         """The fields of each column."""
@@ -100,7 +104,7 @@ class Packed(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         columns = self.columns()
         images = zip(*columns, strict=True) if columns else repeat((), len(self._raw))
-        return (("r", None, image) for image in images)
+        return ((self.op, None, image) for image in images)
 
     @overload
     def __getitem__(self, at: int) -> Row: ...
@@ -108,8 +112,8 @@ class Packed(Sequence[Row]):
     def __getitem__(self, at: slice) -> Packed: ...
     def __getitem__(self, at: int | slice) -> Row | Packed:
         if isinstance(at, slice):
-            return Packed(self._raw[at], self._unpack)
-        return next(iter(Packed([self._raw[at]], self._unpack)))
+            return Packed(self._raw[at], self._unpack, self.op)
+        return next(iter(Packed([self._raw[at]], self._unpack, self.op)))
 
 
 class Rows(NamedTuple):
@@ -188,6 +192,17 @@ class Reading(NamedTuple):
 Item = Rows | Mark | TableGap | Reading
 """What a source gives."""
 
+Kept = Sequence[Mapping[str, Any]]
+"""The rows of the relation that a connector keeps, as its topic holds them: the newest of each key.
+
+In the order in which they were written, those of an older writer before those of a newer one.
+"""
+
+Ends = Mapping[str, Mapping[int, int]]
+"""Where topics end: by table (``schema.table``) and partition, the offset behind the last record."""
+
+NO_ENDS: Final[Ends] = MappingProxyType({})
+
 
 class Source(Protocol):
     """An open source: one reader, one thread."""
@@ -196,8 +211,12 @@ class Source(Protocol):
         """Give rows, marks, gaps and how far a snapshot is; see the promises above."""
         ...
 
-    def confirm(self, mark: Mark) -> None:
-        """Durable up to here: the source may forget it. Again with the same mark: keep-alive."""
+    def confirm(self, mark: Mark, ends: Ends = NO_ENDS) -> None:
+        """Durable up to here: the source may forget it. Again with the same mark: keep-alive.
+
+        A connector that keeps a relation is told where the topics ended when the mark was durable, and a
+        mark with a ``barrier`` is confirmed to it only while no newer writer has taken over.
+        """
         ...
 
 
@@ -209,7 +228,8 @@ class TableSpec:
     person decides first. Where flows on one table differ, the most careful one rules. ``snapshot``: the rows
     that it holds are read, and again whenever this number is higher than before (``wanted``); None: never.
     ``exclude`` are columns that never leave the source, ``text`` those whose values travel as the source
-    writes them, whatever their type is.
+    writes them, whatever their type is. ``said``: what the flow says in the connector's own model, as plain
+    data.
     """
 
     flow: str
@@ -219,6 +239,7 @@ class TableSpec:
     snapshot: int | None = None
     exclude: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
+    said: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 _RUN_BITS: Final = 32
@@ -323,18 +344,23 @@ class Connector(Generic[C]):
     ``config`` is a strict, frozen pydantic model (extra keys forbidden); secrets reach it as values at
     open only. Derived names (slot, publication) arrive in the config. ``show`` writes a major of the stream
     as the people of this source know it. ``compare`` says how what ``provision`` would make stands now, and
-    ``tables`` which tables there are to be captured; both only read.
+    ``tables`` which tables there are to be captured; both only read. ``keeps`` is what a connector has to
+    know again at its next opening and no mark could hold: a relation of one compacted topic, whose rows leave
+    the source like any others (in the schema of the connection's name) and come back to ``open``. ``flow`` is
+    the model of what a flow says of its source (``TableSpec.said``), as strict as ``config``; None: a table.
     """
 
     name: str
     config: type[C]
-    open: Callable[[C, Sequence[TableSpec], Mark | None], AbstractContextManager[Source]]
+    open: Callable[[C, Sequence[TableSpec], Mark | None, Kept], AbstractContextManager[Source]]
     preflight: Callable[[C, Sequence[TableSpec]], Sequence[Finding]]
     provision: Callable[[C, Sequence[TableSpec]], Sequence[str]]
     measure: Callable[[C], Measure]
     show: Callable[[int], str] = str
     compare: Callable[[C, Sequence[TableSpec]], Sequence[Need]] = no_needs
     tables: Callable[[C], Sequence[TableFound]] = no_tables
+    keeps: Relation | None = None
+    flow: type[BaseModel] | None = None
 
 
 AnyConnector = Connector[Any]

@@ -6,9 +6,10 @@ says is here as data, whatever file of the project it was written in.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from connectors.files.config import Below
 from connectors.files.containers import Container
@@ -17,10 +18,38 @@ from connectors.files.dialects import Delimited, Names
 from connectors.files.encodings import Encoding
 from connectors.files.jsons import JsonDocument, JsonLines
 from connectors.files.layouts import FixedWidth
-from connectors.files.records import DEFAULTS
+from connectors.files.records import DEFAULTS, DETAIL
 from connectors.files.xmls import Xml
 
 FORMATS = ("delimited", "fixed_width", "json_lines", "json_document", "xml")
+OURS: Final = frozenset({"_file", "_record", "_problem", "_raw"})
+"""The columns that every record has beside its own."""
+
+Format = Delimited | FixedWidth | JsonLines | JsonDocument | Xml
+
+
+def columns(declared: Format) -> dict[str, tuple[str, ...]]:
+    """The columns of each kind of record that a format gives."""
+    match declared:
+        case Delimited(kinds=kinds):
+            return {name: kind.columns for name, kind in kinds.items() if kind.role != "ignored"}
+        case FixedWidth(records=records):
+            given = {name: kind for name, kind in records.items() if kind.role != "ignored"}
+            return {name: tuple(one.name for one in kind.fields) for name, kind in given.items()}
+        case JsonLines(kinds=plain) | JsonDocument(kinds=plain) | Xml(kinds=plain):
+            return plain
+
+
+def details(declared: Format) -> dict[str, tuple[str, ...]]:
+    """Those of its kinds of record whose records are rows."""
+    match declared:
+        case Delimited(kinds=kinds):
+            rows = {name for name, kind in kinds.items() if kind.role == DETAIL}
+        case FixedWidth(records=records):
+            rows = {name for name, kind in records.items() if kind.role == DETAIL}
+        case _:
+            rows = {DETAIL}
+    return {name: theirs for name, theirs in columns(declared).items() if name in rows}
 
 
 class Ready(BaseModel):
@@ -56,22 +85,58 @@ class Feed(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    partner: str = Field(min_length=1, max_length=100)
-    folder: Below = "."
-    pattern: str = Field(min_length=1, max_length=200, pattern=r"^[^/\x00]+$")
-    ready: Ready = Ready()
-    same_name: Literal["supersede", "append", "reject"] = "reject"
-    container: Container = Container()
-    encoding: Encoding = "utf-8"
-    delimited: Delimited | None = None
-    fixed_width: FixedWidth | None = None
-    json_lines: JsonLines | None = None
-    json_document: JsonDocument | None = None
-    xml: Xml | None = None
-    controls: Controls = Controls()
-    keys: Names = ()
-    record_max_bytes: int = Field(default=DEFAULTS.record, ge=1, le=2**27)
-    content_max_bytes: int = Field(default=DEFAULTS.content, ge=1)
+    partner: str = Field(min_length=1, max_length=100, description="who sends the files")
+    folder: Below = Field(default=".", description="where they are dropped, below the root")
+    pattern: str = Field(
+        min_length=1, max_length=200, pattern=r"^[^/\x00]+$", description="a glob of their names"
+    )
+    ready: Ready = Field(default=Ready(), description="when a file is whole")
+    same_name: Literal["supersede", "append", "reject"] = Field(
+        default="reject", description="what a name is that came before with other bytes"
+    )
+    container: Container = Field(default=Container(), description="what a file is wrapped in")
+    encoding: Encoding = Field(default="utf-8", description="that of the whole file")
+    delimited: Delimited | None = Field(default=None, description="fields between delimiters")
+    fixed_width: FixedWidth | None = Field(default=None, description="fields by their places")
+    json_lines: JsonLines | None = Field(default=None, description="a JSON object a line")
+    json_document: JsonDocument | None = Field(default=None, description="an array of JSON objects")
+    xml: Xml | None = Field(default=None, description="the elements at a path")
+    controls: Controls = Field(default=Controls(), description="what has to hold for a file")
+    keys: Names = Field(default=(), description="the columns that know a record")
+    record_max_bytes: int = Field(default=DEFAULTS.record, ge=1, le=2**27, description="the largest record")
+    content_max_bytes: int = Field(
+        default=DEFAULTS.content, ge=1, description="the largest file, without its container"
+    )
+
+    @field_validator(*FORMATS)
+    @classmethod
+    def _columns_are_its_own(cls, declared: Format | None) -> Format | None:
+        given = {} if declared is None else details(declared)
+        for name in (name for names in given.values() for name in names):
+            if name in OURS:
+                raise ValueError(
+                    f"{name} is a column that every record has beside its own: name it otherwise"
+                )
+        return declared
+
+    @field_validator("controls")
+    @classmethod
+    def _controls_find_their_fields(cls, controls: Controls, known: ValidationInfo) -> Controls:
+        for declared in _declared(known.data):
+            missing = controls.missing(columns(declared))
+            if missing:
+                raise ValueError(f"no kind of record has {', '.join(missing)}")
+        return controls
+
+    @field_validator("keys")
+    @classmethod
+    def _keys_are_columns(cls, keys: Names, known: ValidationInfo) -> Names:
+        for declared in _declared(known.data):
+            given = {name for names in details(declared).values() for name in names}
+            strange = [key for key in keys if key not in given]
+            if strange:
+                raise ValueError(f"the records have no column {', '.join(strange)}")
+        return keys
 
     @model_validator(mode="after")
     def _one_format(self) -> Self:
@@ -80,3 +145,8 @@ class Feed(BaseModel):
             said = " and ".join(declared) or "none"
             raise ValueError(f"exactly one format is declared ({', '.join(FORMATS)}), not {said}")
         return self
+
+
+def _declared(known: Mapping[str, Any]) -> list[Format]:
+    """The formats among the fields that were found good so far."""
+    return [known[name] for name in FORMATS if known.get(name) is not None]

@@ -27,7 +27,7 @@ from connectors.postgres.visible import wait_visible
 from connectors.postgres.wire import Values, WireRelation, show_lsn
 from engine.errors import SlotBusy, SourceUnreachable, SourceUnready
 from engine.schema import Relation
-from engine.source import Mark, TableGap, TableSpec
+from engine.source import Kept, Mark, TableGap, TableSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _Start:
 
 @contextmanager
 def open_source(
-    config: PostgresConfig, tables: Sequence[TableSpec], mark: Mark | None
+    config: PostgresConfig, tables: Sequence[TableSpec], mark: Mark | None, _: Kept = ()
 ) -> Iterator[PostgresSource]:
     """The connector's ``open``."""
     side = session.side(config)

@@ -23,7 +23,7 @@ from connectors.postgres.readings import Readings
 from connectors.postgres.resume import Resume, confirmed_of
 from connectors.postgres.session import Lines, translated
 from engine.errors import ContractBroken, SourceUnreachable
-from engine.source import Item, Mark, TableGap, TableSpec
+from engine.source import NO_ENDS, Ends, Item, Mark, TableGap, TableSpec
 
 FEEDBACK_S: Final = 10.0  # a third of what the server is patient for, by a wide margin
 SILENCE_S: Final = 60.0  # the server answers every feedback: six unanswered ones are a dead line
@@ -107,7 +107,7 @@ class PostgresSource:
                 yield self._pending.pop(0)
             yield from self._read(limit, wait_s)
 
-    def confirm(self, mark: Mark) -> None:
+    def confirm(self, mark: Mark, _: Ends = NO_ENDS) -> None:
         """Tell the server what it may forget; with the same mark again, that we are alive."""
         confirmed = confirmed_of(mark)
         self._received = max(self._received, self._decoder.last.end_lsn if self._decoder.last else 0)

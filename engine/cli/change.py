@@ -105,7 +105,7 @@ def template_list(context: typer.Context, as_json: Json = False) -> None:
     """List the templates that ship and, inside a project, the project's own."""
     call: Call = context.obj
     here = (call.folder / "ecluse.yaml").exists()
-    known = compose.load(call).templates if here else template.shipped()
+    known = compose.load(call).templates if here else template.shipped(compose.models(), compose.flows())
     rows = [(t.major, t.version, t.description, t.place.path) for t in sorted(known, key=lambda t: t.major)]
     columns = ("template", "version", "description", "file")
     if as_json:
@@ -118,7 +118,7 @@ def template_schema(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
 ) -> None:
     """Print the JSON Schema (draft 7) of the four kinds, for editors."""
-    schema = editor.json_schema(compose.models())
+    schema = editor.json_schema(compose.models(), compose.flows())
     if out is None:
         show.data(schema)
         return

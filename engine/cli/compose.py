@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine import plan, plugins, secrets, template
 from engine.errors import SecretMissing
-from engine.template.grammar import secret_fields
+from engine.template.modelled import secret_fields
 
 SECRETS: Final = "secrets"
 """The folder of a project that holds its secrets, a file each."""
@@ -35,9 +35,23 @@ def models() -> dict[str, type[BaseModel]]:
     return {name: connector.config for name, connector in plugins.load().items()}
 
 
+def flows() -> dict[str, type[BaseModel]]:
+    """What a flow says of its source, for every installed connector that has a model for it."""
+    known = plugins.load().items()
+    return {name: connector.flow for name, connector in known if connector.flow is not None}
+
+
+def keeps() -> dict[str, str]:
+    """The tables that installed connectors keep for themselves."""
+    known = plugins.load().items()
+    return {name: connector.keeps.table for name, connector in known if connector.keeps is not None}
+
+
 def load(call: Call) -> template.Project:
     """The project of a folder; raises with every mistake of every file."""
-    return template.load(call.folder, environment=call.environment, models=models())
+    return template.load(
+        call.folder, environment=call.environment, models=models(), flows=flows(), keeps=keeps()
+    )
 
 
 def build(call: Call) -> plan.ProjectPlan:

@@ -138,8 +138,7 @@ def _kafka(call: Call, plan: ProjectPlan) -> Iterator[Finding]:
         return
     options = places.kafka(call, plan)
     admin = Admin(options)
-    wanted = {flow.topic.name: flow.topic for flow in plan.flows}
-    looks = dict(admin.compare(list(wanted.values())))
+    looks = dict(admin.compare(list(plan.topics.values())))
     yield Finding("ok", "brokers", f"{options['bootstrap.servers']} answers")
     marks = marks_plan(plan.name, -1)
     looks |= admin.compare([marks], compacted=True)

@@ -140,9 +140,8 @@ def _kafka(call: Call, built: ProjectPlan) -> Iterator[Need]:
 
     options = places.kafka(call, built)
     admin = Admin(options)
-    wanted = {flow.topic.name: flow.topic for flow in built.flows}
-    for name, look in admin.compare(list(wanted.values())).items():
-        yield _topic(wanted[name], look)
+    for name, look in admin.compare(list(built.topics.values())).items():
+        yield _topic(built.topics[name], look)
     own = marks_plan(built.name, -1)
     (look,) = admin.compare([own], compacted=True).values()
     yield _topic(own, look)

@@ -44,7 +44,8 @@ class Verdict:
         return [
             (n, case, found)
             for n, (case, found) in enumerate(self.rows, 1)
-            if (tuple(sorted(case.fails)), case.becomes) != (found.fails, found.becomes)
+            if (tuple(sorted(case.fails)), case.becomes, tuple(sorted(case.unfit)))
+            != (found.fails, found.becomes, found.unfit)
         ]
 
 
@@ -126,11 +127,15 @@ def _print(verdict: Verdict) -> None:
     show.line(f"FAILED {trial.about}  {trial.name}  ({len(verdict.wrong)} of {rows})  {trial.place}")
     for n, case, found in verdict.wrong:
         show.line(f"  row {n} at {case.place}")
-        show.line(f"    expected  {_said(case.becomes, tuple(sorted(case.fails)))}")
-        show.line(f"    found     {_said(found.becomes, found.fails)}")
+        show.line(
+            f"    expected  {_said(case.becomes, tuple(sorted(case.fails)), tuple(sorted(case.unfit)))}"
+        )
+        show.line(f"    found     {_said(found.becomes, found.fails, found.unfit)}")
 
 
-def _said(becomes: str, fails: Sequence[str]) -> str:
+def _said(becomes: str, fails: Sequence[str], unfit: Sequence[str]) -> str:
+    if unfit:
+        return f"{becomes}, no value in {', '.join(unfit)}"
     return f"{becomes}, fails {', '.join(fails)}" if fails else f"{becomes}, fails nothing"
 
 
@@ -141,7 +146,9 @@ def _as_dict(verdict: Verdict) -> dict[str, Any]:
         "rows": [
             {
                 "place": str(case.place), "holds": n not in wrong,
-                "expected": {"fails": sorted(case.fails), "becomes": case.becomes},
+                "expected": {
+                    "fails": sorted(case.fails), "becomes": case.becomes, "unfit": sorted(case.unfit),
+                },
                 "found": asdict(found),
             }
             for n, (case, found) in enumerate(verdict.rows, 1)

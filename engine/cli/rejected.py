@@ -76,7 +76,10 @@ def one(
         if record.key_json:
             show.line(f"  key   {record.key_json}  ({record.op})")
         word = "wrong" if record.stage == "check" else "unfit"
-        for column, text in record.unfit.items():
+        unfit = dict(record.unfit)
+        if "_record" in unfit:  # it stood in a partner's file
+            show.line(f"  from  {unfit.pop('_file', None)}, record {unfit.pop('_record')}")
+        for column, text in unfit.items():
             show.line(f"  {word} {column} {'is NULL' if text is None else f'= {text}'}")
         show.line(f"  value {quarantine.readable(record.value)}")
         show.line(f"  since {record.quarantined_at:%d %b %Y %H:%M:%S}")

@@ -114,10 +114,14 @@ def _readable(specs: Sequence[TableSpec], name: str) -> list[str]:
     """The tables that can be read again; raises where none can."""
     found = sorted(f"{spec.schema}.{spec.table}" for spec in specs if spec.snapshot is not None)
     if not found:
+        tables = not any(spec.said for spec in specs)
+        accept = f"ecluse resolve {name} --accept-gap"
         raise TemplateInvalid(
-            "no table of it is ever read: snapshot.mode is none",
+            "no table of it is ever read: snapshot.mode is none"
+            if tables
+            else "it has no tables to read again",
             where=name,
-            hint=f"set snapshot.mode to initial, or ecluse resolve {name} --accept-gap",
+            hint=f"set snapshot.mode to initial, or {accept}" if tables else accept,
         )
     return found
 

@@ -25,7 +25,7 @@ from engine.cli.compose import Call
 from engine.errors import CODES, EcluseError, GapSuspected, Missing, SlotLost, SlotMissing, SourceUnready
 from engine.marks import MARK_BYTES_MAX
 from engine.plan import CapturePlan, ProjectPlan
-from engine.source import AnyConnector, Finding, Mark, Source, wanted
+from engine.source import AnyConnector, Finding, Kept, Mark, Source, wanted
 from engine.supervise import Clock, Parked, Policy
 from engine.template.mistakes import nearest
 
@@ -160,11 +160,15 @@ class Opening:
 
     @contextmanager
     def __call__(
-        self, mark: Mark | None, out: Collection[str] = (), asked: Mapping[str, int] = _NONE
+        self,
+        mark: Mark | None,
+        out: Collection[str] = (),
+        asked: Mapping[str, int] = _NONE,
+        kept: Kept = (),
     ) -> Iterator[Source]:
         """Open the source behind a mark, without the tables that the capture leaves out.
 
-        ``asked``: how often a person asked for a table to be read again.
+        ``asked``: how often a person asked for a table to be read again. ``kept``: what the connector keeps.
         """
         config = places.configure(self.call, self.capture)
         named = {f"{spec.schema}.{spec.table}": spec for spec in self.capture.tables}
@@ -175,7 +179,7 @@ class Opening:
             for name, spec in named.items()
             if name not in out
         ]
-        with self.connector.open(config, tables, mark) as source:
+        with self.connector.open(config, tables, mark, kept) as source:
             yield source
 
     def unfit(self) -> Mapping[str, EcluseError]:

@@ -1,4 +1,4 @@
-"""The generated encoder of rows that a snapshot read: column by column, many rows in each step.
+"""The generated encoder of new rows that come packed: column by column, many rows in each step.
 
 Rule: it gives what the encoder of rows gives, byte for byte, or raises before it has given anything; then
 the rows go one by one. A step runs inside the interpreter's own loops wherever a cell allows it (``map`` over
@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
-from typing import Any, Final
+from typing import Any
 
 from engine.envelope.fast import BAD, NULL, PLAIN, SOME, SOME_SIZES, Frame, Part, expressions, merged, trust
 from engine.errors import ContractBroken
@@ -20,13 +20,12 @@ from engine.source import UNCHANGED, Field
 ByColumns = Callable[[Sequence[Sequence[Field]], Sequence[bytes], bytes, Sequence[Any]], int]
 Many = Callable[[Sequence[bytes]], Sequence[bytes]]
 
-_READ: Final = SOME + b"r" + NULL + SOME  # the op, no old image, a new one
 
-
-def generate(relation: Relation, frame: Frame) -> ByColumns:
+def generate(relation: Relation, frame: Frame, op: str = "r") -> ByColumns:
     """The encoder of a relation's columns: (columns, minors, prefix, out) → bytes made.
 
-    ``out`` holds one list per partition. Raises one of ``BAD`` where a row is not plain.
+    All rows are of one ``op``; ``out`` holds one list per partition. Raises one of ``BAD`` where a row is not
+    plain.
     """
     scope: dict[str, Any] = {
         "join": b"".join, "crc32": zlib.crc32, "repeat": repeat, "SOME_SIZES": SOME_SIZES,
@@ -37,7 +36,7 @@ def generate(relation: Relation, frame: Frame) -> ByColumns:
         _trust_many(column.cell)
         names = dict(column.cell.scope) if column.cell.inline else {f"cell_{number}": column.cell.encode}
         scope |= names | {f"many_{number}": column.cell.many}
-    source = "\n".join(_lines(relation, frame))
+    source = "\n".join(_lines(relation, frame, op))
     exec(compile(source, f"<columns of {relation.name}>", "exec"), scope)  # noqa: S102 - made of cells, never of data
     encode: ByColumns = scope["encode"]
     return encode
@@ -53,8 +52,8 @@ def _trust_many(cell: Cell) -> None:
         raise ContractBroken(f"the cell {cell.name} takes {field} for a value")
 
 
-def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
-    columns = relation.columns
+def _lines(relation: Relation, frame: Frame, op: str) -> Iterator[str]:
+    columns, head = relation.columns, SOME + op.encode() + NULL  # no old image
     image = [part for n, c in enumerate(columns) for part in _image(n, c, in_key=c.name in relation.key)]
     names = "".join(f"c{n}, " for n in range(len(columns)))
     yield "def encode(columns, minors, prefix, out):"
@@ -71,7 +70,7 @@ def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     else:
         kept = [f"k{n}" for n, c in enumerate(columns) if c.name in relation.key]
         yield f"    bodies = {kept[0] if len(kept) == 1 else _joined(kept)}"
-    head = _READ if relation.key else _READ[:-1]
+    head += SOME if relation.key else b""
     yield f"    values = {_joined(['repeat(prefix, count)', 'minors', head, *image, PLAIN])}"
     yield "    sizes = list(map(len, values))"
     yield f"    if max(sizes) > {frame.row_bytes_max}: raise ValueError"

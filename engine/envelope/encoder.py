@@ -71,7 +71,7 @@ class Encoder:
         self._framed_at = b""
         self._frame = Frame(address.partitions, self._key_head, address.row_bytes_max)
         self._fast = generate(relation, self._frame)
-        self._by_columns: columns.ByColumns | None = None  # most tables are not read when they are opened
+        self._by_columns: dict[str, columns.ByColumns] = {}  # most tables are not read when they are opened
         self._prefix_of: tuple[object, ...] = ()
         self._prefix = b""
 
@@ -83,12 +83,17 @@ class Encoder:
         if len(minors) < count:
             minors = _minors(first, count)
         if isinstance(rows, Packed) and self.relation.columns:
-            by_columns = self._by_columns = self._by_columns or columns.generate(self.relation, self._frame)
-            fields = rows.columns()
+            by_columns = self._by_columns.get(rows.op)
+            if by_columns is None:
+                by_columns = columns.generate(self.relation, self._frame, rows.op)
+                self._by_columns[rows.op] = by_columns
+            fields, read = rows.columns(), rows.op == "r"
             try:
-                return by_columns(fields, minors, prefix, out), 0, 0, 0, count
+                size = by_columns(fields, minors, prefix, out)
             except BAD:
                 pass  # some of them are not plain: one by one
+            else:
+                return (size, 0, 0, 0, count) if read else (size, count, 0, 0, 0)
         return self._fast(rows, minors, prefix, out, self._careful)
 
     def _framed(self, run: Rows, framed_ms: int) -> bytes:

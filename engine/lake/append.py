@@ -28,6 +28,7 @@ from engine.lake.decode import Decoder
 from engine.lake.halt import Kind
 from engine.lake.handle import Handle
 from engine.lake.ranges import Range, size
+from engine.lake.texts import Texts
 
 _SMALL_BATCH = 20_000
 _RAW = ("partition", "offset", "value")
@@ -57,7 +58,17 @@ def decoded(frame: DataFrame, decoder: Decoder, keep: Sequence[str] = _RAW) -> D
     """
     record = query.select(frame, [*keep, f"{decoder.record()} AS r"])
     parts = query.select(record, [*keep, *decoder.fields()])
-    return query.select(parts, [*keep, *_PARTS, f"{decoder.reason()} AS _reason"])
+    found = query.select(parts, [*keep, *_PARTS, f"{decoder.reason()} AS _reason"])
+    return found if decoder.texts is None else typed(found, decoder.texts, [*keep, *_PARTS, "_reason"])
+
+
+def typed(frame: DataFrame, texts: Texts, kept: Sequence[str]) -> DataFrame:
+    """Records of texts with an image of typed columns, and with the reason of what has no value."""
+    cells = query.select(frame, [*kept, *texts.cells()])
+    if zoned := texts.zoned():
+        cells = query.select(cells, [*kept, *zoned, "_problem"])
+    made = {"i": texts.image(), "unfit": texts.wrong(), "_reason": texts.reason()}
+    return query.select(cells, [f"{made[c]} AS {c}" if c in made else c for c in kept])
 
 
 _LANDING = (

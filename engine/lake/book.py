@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
-from engine import checks, ledger
+from engine import checks, contract, ledger
 from engine.errors import HistoryLost, LakeUnreachable, Missing
 from engine.lake import stats
 from engine.lake.answer import Answer
@@ -299,6 +299,7 @@ def load_plan(root: Path, hash_: str) -> FlowPlan:
     said["schema"] = SchemaPolicy(**said["schema"])
     said["sink"] = SinkPlan(**(said["sink"] | {"keys": tuple(said["sink"]["keys"])}))
     said["checks"] = tuple(checks.from_plain(each) for each in said["checks"])
+    said["contract"] = tuple(contract.from_plain(each) for each in said.get("contract", ()))
     said["quarantine"] = QuarantinePlan(**said["quarantine"])
     return FlowPlan(**said)
 

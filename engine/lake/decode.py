@@ -15,7 +15,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.envelope import EARLY
 from engine.errors import SchemaBlocked
@@ -24,6 +24,9 @@ from engine.lake.halt import Kind
 from engine.names import avro_name, namespace
 from engine.schema import Shape, String, Type, avro, delta, from_avro
 from engine.source import STREAM
+
+if TYPE_CHECKING:
+    from engine.lake.texts import Texts
 
 NONCE_BYTES: Final = 16
 CONTROL: Final = "'t', 'f'"
@@ -145,7 +148,8 @@ class Decoder:
     ``foreign`` are ids that the registry does not know or that are not ours; ``blocked`` are ours, and must
     not be passed. ``gap`` is (era, major): nothing from there on may land. ``keys`` are the columns that
     must have a value (scd1). ``stubs``: a stub at such a (partition, offset) is quarantined, because a person
-    accepted that; ``aside``: so are the records of such a schema id, with that reason.
+    accepted that; ``aside``: so are the records of such a schema id, with that reason. ``texts``: the records
+    are those of a partner's files, and become the table's columns behind decoding.
     """
 
     columns: Shape
@@ -156,7 +160,13 @@ class Decoder:
     keys: tuple[str, ...] = ()
     stubs: frozenset[tuple[int, int]] = frozenset()
     aside: Mapping[int, str] = field(default_factory=dict)
+    texts: Texts | None = None
     nonce: bytes
+
+    @property
+    def read(self) -> Shape:
+        """The columns of a record's image, as they are decoded."""
+        return self.columns if self.texts is None else self.texts.read
 
     def record(self) -> str:
         """The decoded record, NULL where no schema fits; raises on an id that the driver does not know."""
@@ -164,7 +174,7 @@ class Decoder:
         cases = [
             f"WHEN substring(value, 1, 5) = X'{header(w.schema_id)}' THEN "
             f"from_avro(concat(value, {tail}), {quote(_writer_schema(w))}, map('mode', 'PERMISSIVE', "
-            f"'datetimeRebaseMode', 'CORRECTED', 'avroSchema', {quote(_reader_schema(w, self.columns))}))"
+            f"'datetimeRebaseMode', 'CORRECTED', 'avroSchema', {quote(_reader_schema(w, self.read))}))"
             for w in self.writers
         ]
         id_ = "cast(conv(hex(substring(value, 2, 4)), 16, 10) as bigint)"
@@ -180,7 +190,7 @@ class Decoder:
         return "CASE " + " ".join([*cases, *blocked, unknown, *typed]) + " END"
 
     def _type(self) -> str:
-        row = ", ".join(f"{name(avro_name(c))}: {delta(t)}" for c, t in self.columns.items())
+        row = ", ".join(f"{name(avro_name(c))}: {delta(t)}" for c, t in self.read.items())
         return _RECORD.format(row=f"struct<{row}>")
 
     def fields(self) -> list[str]:
@@ -227,7 +237,7 @@ class Decoder:
             f"WHEN substring(value, 1, 5) NOT IN (X''{self._known()}) THEN 'schema-unknown' "
             "WHEN __end IS NULL THEN 'corrupt' ELSE 'trailing-bytes' END"
         )
-        texts = [c for c, t in self.columns.items() if isinstance(t, String)]
+        texts = [c for c, t in self.read.items() if isinstance(t, String)]
         bad_text = [
             f"WHEN NOT is_valid_utf8(i.{name(avro_name(c))}) THEN {quote('utf8:' + c)}" for c in texts
         ]
@@ -238,7 +248,7 @@ class Decoder:
         empty = f"WHEN op NOT IN ({CONTROL}) AND i IS NULL THEN 'image-null'"
         keyless = [
             f"WHEN op NOT IN ({CONTROL}) AND i.{name(avro_name(k))} IS NULL THEN {quote('key-null:' + k)}"
-            for k in self.keys
+            for k in (self.keys if self.texts is None else ())
         ]
         good = [
             f"WHEN NOT (__end <=> {tail}) THEN {unreadable}",

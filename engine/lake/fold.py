@@ -26,13 +26,17 @@ from engine.schema import Binary, Boolean, Float32, Float64, Type, delta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """What the SQL of a batch is made from; ``three_state``: some change leaves a column unset."""
+    """What the SQL of a batch is made from; ``three_state``: some change leaves a column unset.
+
+    ``two_texts``: changes of one key may stand in two partitions, whose heights say nothing of each other.
+    """
 
     target: Target
     keys: tuple[str, ...]
     writers: Sequence[Writer]
     three_state: bool
     soft: bool
+    two_texts: bool = False
 
     @property
     def others(self) -> list[str]:

@@ -40,6 +40,7 @@ from engine.lake import (
     session,
     sieve,
     table,
+    texts,
 )
 from engine.lake.answer import Answer
 from engine.lake.append import Known
@@ -217,7 +218,9 @@ class _Attempt:
         merged = merge.run(work, write=self.done is None)
         plain = functools.partial(append.decoded, raw, decoder, quarantine.KEEP)
         bad = plain if checker is None else work.changes
-        return _Run(planned, lambda: merged, lambda: quarantine.bad(bad(), checker))
+        return _Run(
+            planned, lambda: merged, lambda: quarantine.bad(bad(), checker, partner=planned.flow.partner)
+        )
 
     def _append(self, planned: Batch, decoder: Decoder, raw: DataFrame, checker: Checker | None) -> _Run:
         path = book.table_path(self.desk.root, self.flow.sink.table)
@@ -226,7 +229,8 @@ class _Attempt:
         def bad(sieve_: str | None = None) -> DataFrame:
             frame = append.decoded(raw if sieve_ is None else raw.where(sieve_), decoder, quarantine.KEEP)
             # a row that came again is a duplicate, whatever it holds: so what came before is asked again too
-            return quarantine.bad(frame if checker is None else append.marked(frame, planned, known), checker)
+            frame = frame if checker is None else append.marked(frame, planned, known)
+            return quarantine.bad(frame, checker, partner=planned.flow.partner)
 
         if self.done is not None:
             row = append.counted(raw, decoder, planned, known)
@@ -264,6 +268,7 @@ class _Attempt:
             writers=decoder.writers,
             three_state=standing.three_state or lacking,
             soft=self.flow.sink.deletes == "soft",
+            two_texts=texts.two_texts(self.flow, table.keys(self.flow, standing.target)),
         )
         return Scd1(
             session=self.desk.session,

@@ -2,7 +2,8 @@
 
 The folded batch is kept while it is used: its first pass gives the literal bounds of the keys. A join with
 the target's positions says which changes came too late, but only where some can: where a position is not
-above the height that its partition had, where a floor came, or where a column is unset.
+above the height that its partition had, where a floor came, where a column is unset, or where one key has two
+texts.
 
 Rule: deletes and floors are written to the tombstones before the table's own commit. They are facts of the
 topic, true whatever becomes of the batch, and writing them again changes nothing that is read from them.
@@ -280,7 +281,7 @@ def run(work: Scd1, *, write: bool) -> Merged:
     judged: DataFrame | None = None
     chosen = source
     verdicts = {"apply": (got["groups"], got["changes"])}
-    if records["again"] or got["unset"] or work.batch.floors_in_batch:
+    if records["again"] or got["unset"] or work.batch.floors_in_batch or work.fold.two_texts:
         judged = work.judged(source, got).localCheckpoint()
         verdicts = work.verdicts(judged)
         chosen = judged.where("verdict = 'apply'")

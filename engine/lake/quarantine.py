@@ -14,6 +14,7 @@ from typing import Final
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.contract import PLACE, PROBLEM, RECORD
 from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
 from engine.lake import book, commits, given, halt, native, table
 from engine.lake.batch import Batch
@@ -25,6 +26,8 @@ from engine.names import avro_name
 
 _SOUND = ("unfit:", "check:", "unchanged-", "key-null:", "utf8:", "row-too-large")
 _FEW: Final = 8_000  # records, of which each may be as large as ``native`` takes them
+_PROBLEM = f"WHEN map_contains_key(unfit, '{PROBLEM}') THEN 'record' "
+_PLACE = ", ".join(quote(column) for column in PLACE)
 KEEP = ("partition", "offset", "value", "key", "timestamp")
 """What of a record the quarantine needs besides what was decoded."""
 
@@ -44,15 +47,24 @@ def create(session: SparkSession, root: Path) -> None:
             raise
 
 
-def bad(frame: DataFrame, checker: Checker | None = None) -> DataFrame:
-    """The records of a range that did not decode, fit or meet its checks, with their reason."""
+def bad(frame: DataFrame, checker: Checker | None = None, *, partner: bool = False) -> DataFrame:
+    """The records of a range that did not decode, fit or meet its checks, with their reason.
+
+    ``partner``: what ``unfit`` says of a record's place in a file stays beside what its checks find wrong.
+    """
     # observe stands between decoding and the filter, which Spark would push down and decode with again
     frame = frame.observe(Observation(), F.count(F.lit(1)).alias("n"))
     if checker is None:
         return frame.where("_reason IS NOT NULL")
     frame = frame.where(f"_reason IS NOT NULL OR {checker.held}")
+    offending = checker.offending()
+    if partner:
+        offending = (
+            f"map_concat(map_filter(unfit, (k, v) -> k IN ({_PLACE})), "
+            f"map_filter({offending}, (k, v) -> k NOT IN ({_PLACE})))"
+        )
     found = {
-        "unfit": f"if(_reason IS NULL, {checker.offending()}, unfit)",
+        "unfit": f"if(_reason IS NULL, {offending}, unfit)",
         "_reason": f"coalesce(_reason, {checker.reason()})",
     }
     return frame.withColumns({name: F.expr(text) for name, text in found.items()})
@@ -63,10 +75,13 @@ def columns(batch: Batch, keys: Sequence[str], now_us: int) -> list[str]:
     flow = batch.flow
     # only a record that was decoded whole has an op and a position that can be believed
     sound = " OR ".join(f"_reason LIKE '{kind}%'" for kind in _SOUND)
+    if flow.partner:  # such a record says where it stood, once it is decoded
+        sound = f"{sound} OR coalesce(map_contains_key(unfit, '{RECORD}'), false)"
     pairs = ", ".join(f"{quote(k)}, i.{name(avro_name(k))}" for k in keys)
     key_json = f"if({sound}, to_json(named_struct({pairs})), NULL)" if pairs else "cast(NULL AS string)"
     stage = (
-        "CASE WHEN _reason LIKE 'unchanged-%' THEN 'apply' WHEN _reason LIKE 'check:%' THEN 'check' "
+        f"CASE {_PROBLEM if flow.partner else ''}WHEN _reason LIKE 'unchanged-%' THEN 'apply' "
+        "WHEN _reason LIKE 'check:%' THEN 'check' "
         "WHEN _reason LIKE 'schema-blocked:%' THEN 'schema' WHEN " + sound + " THEN 'type' ELSE 'decode' END"
     )
     id_ = "CASE WHEN length(value) >= 5 THEN try_cast(conv(hex(substring(value, 2, 4)), 16, 10) AS int) END"

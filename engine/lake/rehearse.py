@@ -15,6 +15,7 @@ from engine.errors import CheckUnbound
 from engine.lake import append, checking, halt
 from engine.lake.compile import Checker, compiled
 from engine.lake.decode import quote
+from engine.lake.texts import Texts
 from engine.names import avro_name
 from engine.schema import Binary, Shape, Type, delta
 from engine.template import Case, Trial
@@ -28,6 +29,7 @@ class Outcome:
 
     fails: tuple[str, ...]
     becomes: str
+    unfit: tuple[str, ...] = ()
 
 
 def rehearse(session: SparkSession, trial: Trial) -> list[Outcome]:
@@ -39,18 +41,27 @@ def rehearse(session: SparkSession, trial: Trial) -> list[Outcome]:
     if refused is not None:
         check, why = refused
         raise CheckUnbound(f"check {check}: {why}", where=where, hint="mend the check, then: ecluse test")
-    rows = ", ".join(_row(n, case, trial.columns) for n, case in enumerate(trial.rows))
-    found = halt.sure(lambda: _judged(session, rows, checker), where=where)
+    texts = Texts(contract=trial.contract, columns=trial.columns) if trial.contract else None
+    read = trial.columns if texts is None else texts.read
+    rows = ", ".join(_row(n, case, read) for n, case in enumerate(trial.rows))
+    found = halt.sure(lambda: _judged(session, rows, checker, texts), where=where)
     return [_outcome(row, checker) for row in sorted(found, key=lambda row: row.n)]
 
 
-def _judged(session: SparkSession, rows: str, checker: Checker) -> list[Row]:
+def _judged(session: SparkSession, rows: str, checker: Checker, texts: Texts | None) -> list[Row]:
     frame = session.sql(f"SELECT inline(array({rows}))")
+    if texts is not None:
+        frame = append.typed(frame, texts, frame.columns)
     judged = append.checked(frame, checker, "false")
     stops = f"(_failed & {checker.mask(OnFail.FAIL)}L) <> 0L"
     return list(
         judged.selectExpr(
-            "n", "_failed", f"{stops} AS stops", f"{checker.held} AS held", f"{checker.dropped} AS dropped"
+            "n",
+            "_reason",
+            "_failed",
+            f"{stops} AS stops",
+            f"{checker.held} AS held",
+            f"{checker.dropped} AS dropped",
         ).collect()
     )
 
@@ -61,7 +72,8 @@ def _row(n: int, case: Case, columns: Shape) -> str:
     partition, offset = _PLACE
     return (
         f"named_struct('n', {n}, 'partition', {partition}, 'offset', {offset}L, 'op', {quote(case.op)}, "
-        f"'_reason', cast(NULL AS string), 'unchanged', cast(array({unchanged}) AS array<string>), "
+        "'_reason', cast(NULL AS string), 'unfit', cast(NULL AS map<string, string>), "
+        f"'unchanged', cast(array({unchanged}) AS array<string>), "
         f"'i', named_struct({', '.join(fields)}))"
     )
 
@@ -74,5 +86,8 @@ def _literal(value: str | None, type_: Type) -> str:
 
 def _outcome(row: Row, checker: Checker) -> Outcome:
     fails: Sequence[str] = [b.name for n, b in enumerate(checker.bounds) if row["_failed"] >> n & 1]
+    unfit = row["_reason"].partition(":")[2].split(",") if row["_reason"] is not None else []
+    if unfit:
+        return Outcome((), "quarantined", tuple(sorted(unfit)))
     became = "stops" if row.stops else "quarantined" if row.held else "dropped" if row.dropped else "lands"
     return Outcome(tuple(sorted(fails)), became)

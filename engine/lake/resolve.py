@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import fastavro
 
 from engine.errors import CheckFailed, EcluseError, RowTooLarge, SchemaBlocked
-from engine.lake import book, commits, evolve, halt, read, table
+from engine.lake import book, commits, evolve, halt, read, table, texts
 from engine.lake.answer import Answer
 from engine.lake.batch import Water
 from engine.lake.decode import Decoder, Writer, parse
@@ -24,11 +24,13 @@ from engine.lake.desk import Desk, Standing
 from engine.lake.evolve import Step, Target, Verdict
 from engine.lake.halt import Halt, Kind
 from engine.lake.ranges import Range
+from engine.lake.texts import Texts
 from engine.plan import FlowPlan
 from engine.schema import delta
 
 HEADER_BYTES = 5
 _NOWHERE = (-1, -1, -1)
+_CONTRACT = "or put the contract back, and give the new one a flow and a table of its own on this topic"
 
 
 def learn(desk: Desk, standing: Standing, schema_id: int) -> None:
@@ -40,6 +42,8 @@ def learn(desk: Desk, standing: Standing, schema_id: int) -> None:
         if writer is None:
             standing.foreign.add(schema_id)
             return
+        if standing.flow.partner:
+            writer = texts.writer(writer, standing.flow)
         verdict = evolve.judge(standing.target, writer, standing.flow.schema, where=where)
         _check_keys(standing, verdict.target, where)
         _check_defaults(desk, standing, verdict.steps, where)
@@ -172,7 +176,9 @@ def stopped(standing: Standing, schema_id: int, at: str) -> SchemaBlocked:
     return SchemaBlocked(
         f"{blocked.what}; first at {at}",
         where=f"{flow.name}, {flow.topic.name} schema {schema_id}",
-        hint=f"{way_out}; {blocked.hint}" if blocked.hint else way_out,
+        hint="; ".join(
+            part for part in (way_out, blocked.hint or (_CONTRACT if flow.contract else "")) if part
+        ),
     )
 
 
@@ -210,5 +216,14 @@ def decoder(
         stubs=stubs,
         # only what was found to be blocked still: the policy may have been changed since
         aside={i: why for i, why in standing.aside.items() if i in standing.blocked},
+        texts=_texts(standing, keys),
         nonce=desk.nonce,
     )
+
+
+def _texts(standing: Standing, keys: tuple[str, ...]) -> Texts | None:
+    """How texts become the table's columns; None where records bring them as they are, or none are known."""
+    flow, columns = standing.flow, standing.target.columns
+    if not flow.partner or not columns:
+        return None
+    return Texts(contract=texts.contract(flow, columns), columns=columns, keys=keys)

@@ -32,7 +32,9 @@ class Aside:
     def look(self, troubled: Mapping[str, EcluseError], unfit: Mapping[str, EcluseError]) -> None:
         """Set aside what is unfit or stands in front of a troubled topic; raises when nothing is left."""
         refused = {**self._refused, **troubled}
-        topics = self.capture.topics
+        topics = {table: plan for table, plan in self.capture.topics.items() if not plan.compact}
+        for name in {plan.name for plan in self.capture.topics.values() if plan.compact} & refused.keys():
+            raise refused[name]  # without what the connector keeps, no table is safe
         behind = {table: refused[plan.name] for table, plan in topics.items() if plan.name in refused}
         self.tables = {**behind, **unfit}
         if self.tables and len(self.tables) == len(topics):
@@ -48,7 +50,7 @@ class Aside:
         Raises the error itself where it is about no topic of ours, or the only one.
         """
         name = error.where.rpartition("/")[0]
-        mine = {plan.name for plan in self.capture.topics.values()}
+        mine = {plan.name for plan in self.capture.topics.values() if not plan.compact}
         if name not in mine or mine == {*self._refused, name}:
             raise error
         self._refused[name] = error

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from engine.errors import EcluseError
 from engine.metrics import CaptureMeters
 from engine.registry import Registry
-from engine.source import Mark, Source
+from engine.source import Kept, Mark, Source
 from engine.supervise import Clock, Policy
 from engine.topic import Topic
 
@@ -33,13 +33,13 @@ class Doors:
     """The doors. ``open`` and ``topic`` give new ones: after an error both are spent.
 
     ``unfit`` tells the tables (``schema.name``) that cannot be opened now, and why. ``open`` takes a mark,
-    the tables to leave out, and how often a person asked for each to be read again. ``show`` writes a major
-    for people.
+    the tables to leave out, how often a person asked for each to be read again, and the rows of what the
+    connector keeps. ``show`` writes a major for people.
     """
 
     project: str
     unfit: Callable[[], Mapping[str, EcluseError]]
-    open: Callable[[Mark | None, Collection[str], Mapping[str, int]], AbstractContextManager[Source]]
+    open: Callable[[Mark | None, Collection[str], Mapping[str, int], Kept], AbstractContextManager[Source]]
     topic: Callable[[], Topic]
     registry: Registry
     clock: Clock

@@ -17,7 +17,7 @@ from engine.errors import (
 )
 from engine.marks import Found, Marks
 from engine.plan import CapturePlan
-from engine.pump import lost
+from engine.pump import kept, lost
 from engine.pump.aside import Aside
 from engine.pump.doors import Doors
 from engine.pump.opening import opened
@@ -26,7 +26,7 @@ from engine.pump.patience import patiently
 from engine.pump.promises import Promises
 from engine.pump.routes import Route, Routes
 from engine.pump.stand import Stand
-from engine.source import STREAM, Mark, Reading, Rows, Source, TableGap
+from engine.source import NO_ENDS, STREAM, Ends, Mark, Reading, Rows, Source, TableGap
 from engine.supervise import Done, Parked, Progress, attempt
 from engine.topic import Topic
 
@@ -101,16 +101,18 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
         lost.refuse(topic, capture, found)
         life.stand.at(found.mark)
         life.aside.look(troubled, doors.unfit())
-        opening = partial(doors.open, found.mark, life.aside.tables, asked)
+        keeping = kept.read(topic, doors.registry, capture)
+        opening = partial(doors.open, found.mark, life.aside.tables, asked, keeping.rows)
         with opened(opening, marks, capture.name, found) as source:
             writer = marks.take(capture.name, found)
+            keeping.unchanged(topic, capture.name)
             taken.append(writer)
             life.aside.record(marks, found.mark)  # before a mark of ours lets the source forget
             doors.meters.writer.set(writer)
             doors.log.info("capturing", writer=writer, **_started(found))
             pump = _Pump(
                 capture, doors, topic=topic, marks=marks, writer=writer, source=source, progress=progress,
-                stand=life.stand, found=found.mark, asked=asked,
+                stand=life.stand, found=found.mark, asked=asked, keeps=bool(keeping.topic),
             )  # fmt: skip
             return pump.run()
     except (TopicRefused, RegistryRefused) as error:
@@ -153,10 +155,11 @@ class _Pump:
         stand: Stand,
         found: Mark | None,
         asked: Mapping[str, int],
+        keeps: bool,
     ) -> None:
         self._capture, self._doors, self._topic, self._marks = capture, doors, topic, marks
         self._writer, self._source, self._progress, self._found = writer, source, progress, found
-        self._stand, self._asked, self._anew = stand, asked, False
+        self._stand, self._asked, self._anew, self._keeps = stand, asked, False, keeps
         self._routes = Routes(capture, doors.project, doors.registry, writer, self._keep_alive)
         self._promises = Promises(capture.name, _READ_ROWS, _WAIT_S)
         self._now = doors.clock.monotonic
@@ -299,7 +302,7 @@ class _Pump:
         topic.flush(self._waiting)
         self._stand.at(mark)
         at("capture.mark-acknowledged")
-        self._source.confirm(mark)
+        self._source.confirm(mark, self._ends(mark))
         before = self._confirmed or self._found
         if before is None or (mark.era, mark.at) != (before.era, before.at):
             self._progress()  # a mark that says where the last writer was is none: retries would never end
@@ -307,6 +310,18 @@ class _Pump:
         self._alive_at = self._now() + _KEEP_ALIVE_S
         at("capture.after-confirm")
         self._measured(mark)
+
+    def _ends(self, mark: Mark) -> Ends:
+        """What a connector that keeps something is told with a mark.
+
+        What it has kept before a barrier decides about rows behind it, and of two writers one may decide:
+        whoever sees no newer one behind its own mark is seen by every newer one.
+        """
+        if not self._keeps:
+            return NO_ENDS
+        if mark.barrier:
+            patiently(self._look, self._keep_alive)
+        return patiently(lambda: kept.ends(self._topic, self._capture), self._keep_alive)
 
     def _fence(self) -> None:
         """Look for what others wrote: a newer writer stops this one, a wish has the source opened again.

@@ -12,11 +12,21 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
-
-from engine.template import files, flows, nodes, project
-from engine.template.flows import Flow, Template
+from engine.template import files, grammar, nodes, project
+from engine.template.flows import (
+    Declared,
+    Flow,
+    Template,
+    Ways,
+    collide,
+    declared_flows,
+    expand,
+    template_of,
+    template_trials,
+)
+from engine.template.grammar import NO_FLOWS, NO_KEEPS
 from engine.template.mistakes import Code, Mistake, Mistaken, Mistakes, Place, nearest, shown
+from engine.template.modelled import Model
 from engine.template.nodes import Node
 from engine.template.project import Connection, Settings
 from engine.template.trials import Case, Trial
@@ -41,7 +51,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project without mistakes. Flows are in the order of their names."""
+    """A project without mistakes. Flows are in the order of their names; ``keeps`` as in ``load``."""
 
     folder: Path
     settings: Settings
@@ -49,49 +59,62 @@ class Project:
     templates: tuple[Template, ...]
     files: tuple[str, ...]
     trials: tuple[Trial, ...]
+    keeps: Mapping[str, str]
 
 
-def load(folder: Path, *, environment: Mapping[str, str], models: Mapping[str, type[BaseModel]]) -> Project:
+def load(
+    folder: Path,
+    *,
+    environment: Mapping[str, str],
+    models: Mapping[str, Model],
+    flows: Mapping[str, Model] = NO_FLOWS,
+    keeps: Mapping[str, str] = NO_KEEPS,
+) -> Project:
     """Read a project; raises Mistaken with every mistake of every file.
 
-    ``models`` are the connectors' config models by connector name.
+    ``models`` are the connectors' config models by connector name, ``flows`` what they have a flow say of its
+    source; a connector that is not among these has tables. ``keeps`` names the relations that connectors keep
+    for themselves.
     """
     mistakes = Mistakes()
     root = folder.resolve()
     found = files.gather(folder, mistakes)
     settings = _settings(found.project, root, environment, models, mistakes)
     connectors = {name: c.connector for name, c in settings.connections.items()} if settings else None
+    shelf = files.Shelf(root, mistakes)
+    schemas = {file.path: file for file in found.schemas}
+    ways = Ways(grammar.flow(models, flows), flows, keeps, connectors, shelf, schemas)
     before = len(mistakes)
-    own = _templates(found.templates, models, mistakes)
+    theirs = [each for _, each in _documents(found.templates, ("FlowTemplate",), mistakes)]
+    own = _templates(theirs, ways, models, mistakes)
     complete = len(mistakes) == before
-    known = {**_templates(found.shipped, None, mistakes), **own}
+    known = {**_shipped(found.shipped, ways, models, mistakes), **own}
     declared = [
         flow
         for kind, document in _documents(found.flows, ("Flow", "FlowSet"), mistakes)
-        for flow in flows.declared_flows(document, kind, mistakes)
+        for flow in declared_flows(document, kind, mistakes)
     ]
     expanded = []
     for flow in _once(declared, mistakes):
         template = _template(flow, known, mistakes, complete=complete)
-        made = template and flows.expand(flow, template, connectors=connectors, mistakes=mistakes)
+        made = template and expand(flow, template, ways, mistakes)
         if made:
             expanded.append(made)
     expanded.sort(key=lambda flow: flow.name.text)
-    flows.collide(expanded, mistakes)
-    trials = [trial for template in known.values() for trial in flows.template_trials(template, mistakes)]
+    collide(expanded, flows, mistakes)
+    trials = [trial for template in known.values() for trial in template_trials(template, ways, mistakes)]
     trials += [trial for flow in expanded for trial in flow.trials]
     if mistakes or settings is None:
         raise Mistaken(mistakes.sorted(), folder=str(folder))
-    paths = (found.project, *found.flows, *found.templates)
-    return Project(
-        root, settings, tuple(expanded), tuple(known.values()), tuple(f.path for f in paths), tuple(trials)
-    )
+    read = (found.project, *found.flows, *found.templates, *found.schemas)
+    paths = (*(file.path for file in read), *shelf.paths)
+    return Project(root, settings, tuple(expanded), tuple(known.values()), paths, tuple(trials), keeps)
 
 
-def shipped() -> tuple[Template, ...]:
-    """The templates that come with this distribution."""
+def shipped(models: Mapping[str, Model], flows: Mapping[str, Model] = NO_FLOWS) -> tuple[Template, ...]:
+    """The templates that come with this distribution, of the connectors that there are."""
     mistakes = Mistakes()
-    found = _templates(files.shipped(), None, mistakes)
+    found = _shipped(files.shipped(), Ways(grammar.flow(models, flows), flows), models, mistakes)
     if mistakes:
         raise Mistaken(mistakes.sorted(), folder=files.SHIPPED)
     return tuple(found.values())
@@ -101,7 +124,7 @@ def _settings(
     file: files.File,
     root: Path,
     environment: Mapping[str, str],
-    models: Mapping[str, type[BaseModel]],
+    models: Mapping[str, Model],
     mistakes: Mistakes,
 ) -> Settings | None:
     documents = list(_documents([file], ("Project",), mistakes))
@@ -148,12 +171,21 @@ def _or(kinds: Iterable[str]) -> str:
     return " or ".join(kinds)
 
 
+def _shipped(
+    found: Iterable[files.File], ways: Ways, connectors: Collection[str], mistakes: Mistakes
+) -> dict[str, Template]:
+    # a connector that is not installed leaves its templates behind
+    known = _documents(found, ("FlowTemplate",), mistakes)
+    fit = [each for _, each in known if each["spec"]["flow"]["source"]["type"].text in connectors]
+    return _templates(fit, ways, connectors, mistakes)
+
+
 def _templates(
-    found: Iterable[files.File], kinds: Collection[str] | None, mistakes: Mistakes
+    documents: Iterable[Node], ways: Ways, connectors: Collection[str], mistakes: Mistakes
 ) -> dict[str, Template]:
     known: dict[str, Template] = {}
-    for _, document in _documents(found, ("FlowTemplate",), mistakes):
-        template = flows.template_of(document, kinds, mistakes)
+    for document in documents:
+        template = template_of(document, ways.shape, connectors, mistakes)
         if template is None:
             continue
         other = known.setdefault(template.major, template)
@@ -164,7 +196,7 @@ def _templates(
 
 
 def _template(
-    flow: flows.Declared, known: Mapping[str, Template], mistakes: Mistakes, *, complete: bool
+    flow: Declared, known: Mapping[str, Template], mistakes: Mistakes, *, complete: bool
 ) -> Template | None:
     template = known.get(flow.template.text)
     # when a template could not be read, that mistake is the one to mend first
@@ -174,7 +206,7 @@ def _template(
     return template
 
 
-def _once(declared: Iterable[flows.Declared], mistakes: Mistakes) -> Iterable[flows.Declared]:
+def _once(declared: Iterable[Declared], mistakes: Mistakes) -> Iterable[Declared]:
     seen: dict[str, Place] = {}
     for flow in declared:
         place = seen.setdefault(flow.name.text, flow.name.place)

@@ -13,7 +13,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from engine.template import grammar
+from engine.template.grammar import NO_FLOWS
 from engine.template.shapes import (
+    FILE,
+    PATH,
     REQUIRED,
     Absence,
     Anything,
@@ -26,6 +29,7 @@ from engine.template.shapes import (
     Key,
     Language,
     Many,
+    Maybe,
     Named,
     Number,
     Secret,
@@ -40,11 +44,13 @@ _TOKEN: Final = {"type": "string", "pattern": "\\$\\{[a-z]+\\.[A-Za-z_][A-Za-z0-
 _ONLY_SECRET: Final = {"type": "string", "pattern": "^\\$\\{secret\\.[a-z][a-z0-9_]{0,62}\\}$"}
 
 
-def json_schema(models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
-    """One schema for a file of any kind; ``models`` as in ``template.load``."""
+def json_schema(
+    models: Mapping[str, type[BaseModel]], flows: Mapping[str, type[BaseModel]] = NO_FLOWS
+) -> dict[str, Any]:
+    """One schema for a file of any kind; ``models`` and ``flows`` as in ``template.load``."""
     kinds = {
         "Project": _schema(grammar.project(models), tokens=True),
-        "FlowTemplate": _schema(grammar.TEMPLATE_KIND, tokens=False),
+        "FlowTemplate": _schema(grammar.template(grammar.flow(models, flows)), tokens=False),
         "Flow": _schema(grammar.FLOW_KIND, tokens=False),
         "FlowSet": _schema(grammar.FLOW_SET_KIND, tokens=False),
     }
@@ -59,7 +65,15 @@ def json_schema(models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     }
 
 
-_OPEN: Final = (Secret, Anything, Text, Language, Fields, Variant, Chosen, Named)
+_OPEN: Final = (Secret, Anything, Maybe, Text, Language, Fields, Variant, Chosen)
+
+
+_FILE: Final = {
+    "type": "object",
+    "properties": {FILE: {"type": "string", "pattern": f"^(?:{PATH.pattern})$"}},
+    "required": [FILE],
+    "additionalProperties": False,
+}
 
 
 def _schema(shape: Shape, *, tokens: bool) -> dict[str, Any]:
@@ -71,6 +85,8 @@ def _schema(shape: Shape, *, tokens: bool) -> dict[str, Any]:
 
 def _plain(shape: Shape, *, tokens: bool) -> dict[str, Any]:
     match shape:
+        case Maybe(of=of):
+            return {"anyOf": [{"type": "null"}, _schema(of, tokens=tokens)]}
         case Many(of=of, low=low, high=high):
             return {"type": "array", "items": _schema(of, tokens=tokens), "minItems": low, "maxItems": high}
         case Named(of=of, key=key, low=low, own=own):
@@ -82,6 +98,8 @@ def _plain(shape: Shape, *, tokens: bool) -> dict[str, Any]:
                 "additionalProperties": _schema(of, tokens=tokens),
                 "minProperties": low,
             }
+        case Fields(elsewhere=True):
+            return {"anyOf": [_fields(shape, tokens=tokens), _FILE, *([_TOKEN] if tokens else [])]}
         case Fields():
             return _fields(shape, tokens=tokens)
         case Variant(by=by, of=of_kinds):
@@ -111,7 +129,7 @@ def _scalar(
         case Flag():
             return {"type": "boolean"}
         case Choice(values=values):
-            return {"enum": list(values)}
+            return {"enum": list(values)}  # what others a connector has a word for, is a mistake all the same
         case Duration():
             return {"type": "string", "pattern": "^[0-9]{1,12}(ms|s|m|h|d)$"}
         case Size():

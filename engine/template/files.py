@@ -1,8 +1,9 @@
 """The files of a project: which are read, and how carefully.
 
-Rule: ``ecluse.yaml``, ``flows/**/*.yaml`` and ``templates/**/*.yaml`` of one folder, in the order of their
-names; only regular files, and none that a symbolic link fetches from outside. A file that looks like one of
-ours and would be passed over is a mistake. The templates that ship are found beside this package.
+Rule: ``ecluse.yaml``, ``flows/**/*.yaml``, ``templates/**/*.yaml`` and ``schemas/**/*.avsc`` of one folder,
+in the order of their names; only regular files, and none that a symbolic link fetches from outside. A file
+that looks like one of ours and would be passed over is a mistake. Beside them, the files that a flow names
+(layouts), as carefully. The templates that ship are found beside this package.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from engine.template.mistakes import Code, Mistakes, Place, escaped
-from engine.template.nodes import BYTES_MAX
+from engine.template.mistakes import Code, Mistakes, Place, escaped, shown
+from engine.template.nodes import BYTES_MAX, Node, documents
+from engine.template.tokens import fill
 
 PROJECT_FILE: Final = "ecluse.yaml"
 FLOWS: Final = "flows"
 TEMPLATES: Final = "templates"
+SCHEMAS: Final = "schemas"
+SECRETS: Final = "secrets"
 SHIPPED: Final = "<shipped>"
 _DEPTH_MAX: Final = 20  # folders in folders
 
@@ -41,6 +45,56 @@ class Files:
     flows: tuple[File, ...]
     templates: tuple[File, ...]
     shipped: tuple[File, ...]
+    schemas: tuple[File, ...] = ()
+
+
+class Shelf:
+    """The files of a project that its flows name: each is read once, and its mistakes are told once."""
+
+    def __init__(self, root: Path, mistakes: Mistakes) -> None:
+        self._root = root
+        self._mistakes = mistakes
+        self._taken: dict[str, Node | None] = {}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that were named."""
+        return tuple(sorted(self._taken))
+
+    def take(self, named: Node) -> Node | None:
+        """What a file holds, each value at its place in it; None when it cannot be read.
+
+        ``named`` is its path from the project's folder.
+        """
+        path = self._root / named.text
+        if not os.path.lexists(path):
+            text = f"there is no file {shown(named.text)} in the project"
+            self._mistakes.add(
+                named.place, Code.MISSING_FILE, text, "its path begins at the project's folder"
+            )
+            return None
+        if named.text not in self._taken:
+            self._taken[named.text] = self._read(path)
+        return self._taken[named.text]
+
+    def _read(self, path: Path) -> Node | None:
+        name = _shown(path, self._root)
+        raw = _read(path, self._root, name, self._mistakes)
+        if raw is not None and path.resolve().is_relative_to(self._root / SECRETS):
+            self._mistakes.add(Place(name), Code.OUTSIDE, "a secret is no part of a flow")
+            return None
+        before = len(self._mistakes)
+        found = None if raw is None else documents(raw, name, self._mistakes)
+        if found is None:
+            return None
+        if len(found) != 1:
+            text = "the file is empty" if not found else "the file holds several documents: one stands here"
+            place = Place(name, 1, 1) if not found else found[1].place
+            self._mistakes.add(place, Code.WRONG_TYPE if found else Code.EMPTY, text)
+            return None
+        filled = fill(found[0], {}, self._mistakes)
+        # what is no YAML of ours is the mistake to mend first
+        return filled if len(self._mistakes) == before else None
 
 
 def gather(folder: Path, mistakes: Mistakes) -> Files:
@@ -59,7 +113,8 @@ def gather(folder: Path, mistakes: Mistakes) -> Files:
         project = File(PROJECT_FILE, None)
     flows = tuple(_walk(root / FLOWS, root, mistakes))
     templates = tuple(_walk(root / TEMPLATES, root, mistakes))
-    return Files(project, flows, templates, shipped())
+    schemas = tuple(_walk(root / SCHEMAS, root, mistakes, suffix=".avsc"))
+    return Files(project, flows, templates, shipped(), schemas)
 
 
 def shipped() -> tuple[File, ...]:
@@ -69,7 +124,9 @@ def shipped() -> tuple[File, ...]:
     return tuple(File(f"{SHIPPED}/{path.name}", path.read_bytes()) for path in sorted(folder.glob("*.yaml")))
 
 
-def _walk(folder: Path, root: Path, mistakes: Mistakes, depth: int = 0) -> Iterator[File]:
+def _walk(
+    folder: Path, root: Path, mistakes: Mistakes, depth: int = 0, suffix: str = ".yaml"
+) -> Iterator[File]:
     if folder.is_symlink():
         _refuse(folder, root, Code.OUTSIDE, "a linked folder is not followed", mistakes)
         return
@@ -79,11 +136,11 @@ def _walk(folder: Path, root: Path, mistakes: Mistakes, depth: int = 0) -> Itera
         elif path.is_dir() and depth == _DEPTH_MAX:
             _refuse(path, root, Code.TOO_DEEP, "folders are nested too deep", mistakes)
         elif path.is_dir():
-            yield from _walk(path, root, mistakes, depth + 1)
-        elif path.suffix == ".yaml":
+            yield from _walk(path, root, mistakes, depth + 1, suffix)
+        elif path.suffix == suffix:
             shown = _shown(path, root)
             yield File(shown, _read(path, root, shown, mistakes))
-        elif path.suffix.lower() in {".yml", ".yaml"}:
+        elif suffix == ".yaml" and path.suffix.lower() in {".yml", ".yaml"}:
             _refuse(path, root, Code.FILE_NAME, "this file would not be read: name it .yaml", mistakes)
 
 

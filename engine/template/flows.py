@@ -8,19 +8,41 @@ sink table, settings of a shared topic) are told with both places.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from engine.template import grammar
+from engine.contract import typed
+from engine.template import grammar, modelled
 from engine.template.checking import Written, checks_of, joined
+from engine.template.contracting import NOTHING, Contracted, contract_of
+from engine.template.files import File, Shelf
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
+from engine.template.modelled import Model
 from engine.template.nodes import HOLE, Node
 from engine.template.params import Param, bind, declared
 from engine.template.reader import Reader
+from engine.template.shapes import Fields
 from engine.template.tokens import fill, has_token
-from engine.template.trials import Trial, trial_of, trials_of
+from engine.template.trials import Trial, bound_to, trial_of, trials_of
 
 _NONE: Final = Node(Place("default"), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How flows are read: ``shape`` is a flow, ``models`` what connectors have it say of its source.
+
+    ``keeps`` are the tables that connectors keep for themselves. ``connectors`` maps the project's
+    connections to their connectors (None: it could not be read); ``shelf`` has the files that flows name,
+    ``schemas`` the Avro schemas (see ``contract_of``).
+    """
+
+    shape: Fields
+    models: Mapping[str, Model]
+    keeps: Mapping[str, str] = field(default_factory=dict)
+    connectors: Mapping[str, str] | None = None
+    shelf: Shelf | None = None
+    schemas: Mapping[str, File] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +80,8 @@ class Declared:
 class Flow:
     """A flow, everything filled in: ``body`` is the template's ``flow`` as the grammar read it.
 
-    ``checks`` are the template's and its own.
+    ``said`` is what it says of its source in the connector's own model (a table says nothing there).
+    ``checks`` are the template's and its own; ``contract`` is what its texts mean.
     """
 
     name: Node
@@ -66,17 +89,16 @@ class Flow:
     owner: Node
     template: Node
     body: Node
+    said: Node
     checks: tuple[Written, ...]
     trials: tuple[Trial, ...]
+    contract: Contracted = NOTHING
 
 
-def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistakes) -> Template | None:
-    """A FlowTemplate document as a template; None when mistakes are in it.
-
-    ``kinds`` are the connectors there are; None: not known here, and not asked for.
-    """
+def template_of(document: Node, shape: Fields, kinds: Collection[str], mistakes: Mistakes) -> Template | None:
+    """A FlowTemplate document as a template; None when mistakes are in it. ``kinds``: the connectors."""
     before = len(mistakes)
-    read = Reader(mistakes).read(grammar.TEMPLATE_KIND, document, "the template")
+    read = Reader(mistakes).read(grammar.template(shape), document, "the template")
     if read is None:
         return None
     params = declared(read["spec"]["params"], mistakes)
@@ -86,8 +108,8 @@ def template_of(document: Node, kinds: Collection[str] | None, mistakes: Mistake
         checks_of(flow["checks"], mistakes)
     tests = fill(read["spec"]["tests"], {}, mistakes)
     named = [param.connector_named for param in params.values() if param.connector_named]
-    for kind in (*named, flow["source"]["type"]):
-        if kinds is not None and not has_token(kind.text) and kind.text not in kinds:
+    for kind in named:
+        if not has_token(kind.text) and kind.text not in kinds:
             text = f"{shown(kind.text)} is no connector"
             mistakes.add(kind.place, Code.UNKNOWN_CONNECTOR, text, nearest(kind.text, kinds))
     if len(mistakes) > before:
@@ -143,12 +165,10 @@ def _given(params: Node) -> dict[str, tuple[Place, Node]]:
     return {key: (params.keys[key], node) for key, node in params.items.items()}
 
 
-def expand(
-    flow: Declared, template: Template, *, connectors: Mapping[str, str] | None, mistakes: Mistakes
-) -> Flow | None:
+def expand(flow: Declared, template: Template, ways: Ways, mistakes: Mistakes) -> Flow | None:
     """One flow from its template; None when mistakes are in it."""
     own = Mistakes()
-    made = _expand(flow, template, connectors, own)
+    made = _expand(flow, template, ways, own)
     for mistake in own.sorted():
         # a value from the template may be wrong for this flow only: say for which
         elsewhere = mistake.place.path != flow.name.place.path
@@ -157,41 +177,50 @@ def expand(
     return made if not own else None
 
 
-def _expand(
-    flow: Declared, template: Template, connectors: Mapping[str, str] | None, mistakes: Mistakes
-) -> Flow | None:
-    bound = bind(template.params, flow.given, connectors=connectors, at=flow.name.place, mistakes=mistakes)
+def _expand(flow: Declared, template: Template, ways: Ways, mistakes: Mistakes) -> Flow | None:
+    bound = bind(
+        template.params, flow.given, connectors=ways.connectors, at=flow.name.place, mistakes=mistakes
+    )
     source = fill(template.flow["source"], {"param": bound}, mistakes)
     scopes = {"param": bound, "source": _source_scope(source)}
     parts = {
         key: source if key == "source" else fill(node, scopes, mistakes)
         for key, node in template.flow.items.items()
     }
-    body = Reader(mistakes).read(grammar.FLOW, Node(template.flow.place, parts, template.flow.keys), "flow")
+    whole = Node(template.flow.place, parts, template.flow.keys)
+    body = Reader(mistakes, shelf=ways.shelf).read(ways.shape, whole, "flow")
     if body is None:
         return None
-    _columns(body["source"]["columns"], mistakes)
-    if connectors is not None:
-        _connected(body["source"], connectors, mistakes)
+    said = _said(body["source"], ways.models, mistakes)
+    if ways.connectors is not None:
+        _connected(body["source"], ways.connectors, mistakes)
+        _kept(body["source"], ways.keeps, mistakes)
     named = Node(flow.template.place, f"{template.name}@{template.version}")
     before = len(mistakes)
     theirs, own = checks_of(body["checks"], mistakes), checks_of(flow.checks, mistakes)
     checks = joined(theirs, own, flow.name.place, mistakes)
+    contract = contract_of(body.get("contract"), ways.schemas, mistakes)
+    columns = contract.columns
+    if columns and len(mistakes) == before:
+        for check in checks:
+            bound_to(check, typed(columns), "the contract", mistakes)
     # a check that is a mistake is missing in every test: that mistake is the one to mend first
     sound = len(mistakes) == before
-    trials = trials_of(flow.name.text, flow.tests, checks, mistakes) if sound else ()
-    return Flow(flow.name, flow.group, flow.owner, named, body, checks, trials)
+    trials = trials_of(flow.name.text, flow.tests, checks, mistakes, contract=columns) if sound else ()
+    return Flow(flow.name, flow.group, flow.owner, named, body, said, checks, trials, contract)
 
 
-def template_trials(template: Template, mistakes: Mistakes) -> tuple[Trial, ...]:
+def template_trials(template: Template, ways: Ways, mistakes: Mistakes) -> tuple[Trial, ...]:
     """The tests of a template, each with the checks of the flow that its parameters make."""
     found = []
     for name, test in template.tests.items.items():
         place = template.tests.keys[name]
         about = Node(place, template.major)
         flow = Declared(about, about, about, about, _given(test["params"]))
-        made = expand(flow, template, connectors=None, mistakes=mistakes)
-        trial = made and trial_of(template.major, (name, place), test, made.checks, mistakes)
+        made = expand(flow, template, replace(ways, connectors=None, schemas=None), mistakes)
+        trial = made and trial_of(
+            template.major, (name, place), test, made.checks, mistakes, contract=made.contract.columns
+        )
         if trial:
             found.append(trial)
     return tuple(sorted(found, key=lambda trial: trial.name))
@@ -204,6 +233,15 @@ def _source_scope(source: Node) -> dict[str, Node]:
         return {"schema": hole, "table": hole}
     schema, name = table.value.split(".")
     return {"schema": Node(table.place, schema), "table": Node(table.place, name)}
+
+
+def _said(source: Node, models: Mapping[str, Model], mistakes: Mistakes) -> Node:
+    model = models.get(source["type"].text)
+    if model is None:
+        _columns(source["columns"], mistakes)
+        return _NONE
+    written = modelled.entered(model, source)
+    return modelled.placed(modelled.validated(model, written, written.plain, mistakes), written)
 
 
 def _columns(columns: Node, mistakes: Mistakes) -> None:
@@ -224,10 +262,17 @@ def _connected(source: Node, connectors: Mapping[str, str], mistakes: Mistakes) 
         mistakes.add(name.place, Code.UNKNOWN_CONNECTION, text)
 
 
-def collide(flows: Iterable[Flow], mistakes: Mistakes) -> None:
+def _kept(source: Node, keeps: Mapping[str, str], mistakes: Mistakes) -> None:
+    table, kept = source["table"], keeps.get(source["type"].text)
+    if kept and table.text == f"{source['connection'].text}.{kept}":
+        text = f"{shown(table.text)} is what the connection keeps for itself"
+        mistakes.add(table.place, Code.BAD_NAME, text, "give it another name")
+
+
+def collide(flows: Iterable[Flow], models: Mapping[str, Model], mistakes: Mistakes) -> None:
     """Find flows that cannot live together."""
     sinks: dict[str, Flow] = {}
-    topics: dict[tuple[str, str], Flow] = {}
+    topics: dict[tuple[str, ...], Flow] = {}
     for flow in flows:
         table = flow.body["sink"]["table"]
         # object stores and some catalogues do not tell capitals apart
@@ -236,26 +281,32 @@ def collide(flows: Iterable[Flow], mistakes: Mistakes) -> None:
             text = f"{flow.name.text} and {other.name.text} write one table, {shown(table.text)}"
             mistakes.add(flow.name.place, Code.SINK_TAKEN, text, f"the other at {other.name.place}")
         source = flow.body["source"]
-        first = topics.setdefault((source["connection"].text, source["table"].text), flow)
-        _same_topic(flow, first, mistakes)
+        known = tuple(source[key].text for key in ("type", "connection", "table"))
+        model = models.get(known[0])
+        first = topics.setdefault(known, flow)
+        _same_topic(flow, first, model, mistakes)
 
 
-def _same_topic(flow: Flow, first: Flow, mistakes: Mistakes) -> None:
-    for key, node in _shared(flow).items():
-        other = _shared(first)[key]
-        if _meant(node) != _meant(other):
+def _same_topic(flow: Flow, first: Flow, model: Model | None, mistakes: Mistakes) -> None:
+    its, theirs = (_shared(each, model) for each in (flow, first))
+    for key, node in its.items():
+        other = theirs[key]
+        if _meant(key, node) != _meant(key, other):
             text = f"{flow.name.text} and {first.name.text} read one topic and disagree on {shown(key)}"
             mistakes.add(flow.name.place, Code.TOPIC_DISAGREES, text, f"{node.place} against {other.place}")
 
 
-def _meant(node: Node) -> Any:
-    """A value without its place; of a list the order means nothing."""
-    return sorted(set(node.plain)) if isinstance(node.value, tuple) else node.plain
+def _meant(key: str, node: Node) -> Any:
+    """A value without its place; which columns are named counts, not their order."""
+    return sorted(set(node.plain)) if key.startswith("columns.") else node.plain
 
 
-def _shared(flow: Flow) -> Mapping[str, Node]:
+def _shared(flow: Flow, model: Model | None) -> Mapping[str, Node]:
     # the topic holds a table's truncations, first rows and columns, or it does not: one for all who read it
     source = flow.body["source"]
+    if model is not None:
+        said = {modelled.spelled(model, name): node for name, node in flow.said.items.items()}
+        return {**flow.body["topic"].items, **said}
     told = {f"snapshot.{key}": node for key, node in source["snapshot"].items.items()}
     told |= {f"columns.{key}": node for key, node in source["columns"].items.items()}
     return {**flow.body["topic"].items, **told, "on_truncate": source["on_truncate"]}

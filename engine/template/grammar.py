@@ -6,19 +6,16 @@ name, never accepted and ignored. Files and editors are served from the same def
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from typing import Final
 
-from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
-
+from engine.template import modelled
 from engine.template.checking import CHECKS, NAME
+from engine.template.contracting import CONTRACT
 from engine.template.mistakes import Code
+from engine.template.modelled import Model
 from engine.template.shapes import (
     ABSENT,
-    REQUIRED,
     Anything,
     Choice,
     Duration,
@@ -114,11 +111,13 @@ LAKE: Final = Fields(
 )
 
 
-def project(models: Mapping[str, type[BaseModel]]) -> Fields:
+def project(models: Mapping[str, Model]) -> Fields:
     """The kind Project; the connectors' config models say what a connection may hold."""
-    connection = Variant(
-        "type", {name: connection_of(name, models[name]) for name in sorted(models)}, "connector", _UNKNOWN
-    )
+    known = {
+        name: Fields({"type": _type(name), **modelled.of_connection(models[name], DERIVED)})
+        for name in sorted(models)
+    }
+    connection = Variant("type", known, "connector", Code.UNKNOWN_CONNECTOR)
     return _document(
         "Project",
         Fields({"name": Key(NAME, "the project's name: part of topics, slots and groups")}),
@@ -134,47 +133,8 @@ def project(models: Mapping[str, type[BaseModel]]) -> Fields:
     )
 
 
-_UNKNOWN: Final = Code.UNKNOWN_CONNECTOR
-
-
-def connection_of(connector: str, model: type[BaseModel]) -> Fields:
-    """The keys of a connection: the model's fields, units as they are written by people."""
-    keys = {"type": Key(Choice((connector,)), "which connector")}
-    for name, info in model.model_fields.items():
-        if name not in DERIVED:
-            key, shape = written(name, info)
-            keys[key] = Key(shape, info.description or "", REQUIRED if info.is_required() else ABSENT)
-    return Fields(keys)
-
-
-def written(name: str, info: FieldInfo) -> tuple[str, Shape]:
-    """How a field of a config model is written: ``heartbeat_s`` as ``heartbeat``, a duration."""
-    kind = bare(info.annotation)
-    if name.endswith("_s") and kind in (int, float):
-        return name.removesuffix("_s"), Duration()
-    if name.endswith("_bytes") and kind is int:
-        return name.removesuffix("_bytes"), Size()
-    if kind is SecretStr:
-        return name, Secret()
-    if typing.get_origin(kind) is typing.Literal:
-        return name, Choice(tuple(str(value) for value in typing.get_args(kind)))
-    plain: dict[Any, Shape] = {int: Whole(), float: Number(), bool: Flag()}
-    return name, plain.get(kind, Text())
-
-
-def secret_fields(model: type[BaseModel]) -> frozenset[str]:
-    """The fields of a config model that hold secrets: references in the plan, values at open."""
-    return frozenset(name for name, info in model.model_fields.items() if bare(info.annotation) is SecretStr)
-
-
-def bare(annotation: Any) -> Any:
-    """A field's type without ``| None`` (what is absent is None) and without annotations."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
-        return bare(kinds[0]) if len(kinds) == 1 else annotation
-    if typing.get_origin(annotation) is typing.Annotated:
-        return bare(typing.get_args(annotation)[0])
-    return annotation
+def _type(connector: str) -> Key:
+    return Key(Choice((connector,)), "which connector")
 
 
 # --- FlowTemplate ----------------------------------------------------------------------------------------
@@ -207,47 +167,45 @@ PARAM: Final = Variant(
         "duration": _param("duration"),
         "size": _param("size"),
         "list": _param("list", of=Key(Choice(_SCALARS), "the type of an entry")),
+        "map": _param("map"),
         "connection": _param("connection", of=Key(NAME, "the connector that it must be of")),
     },
     "type of parameter",
 )
 
-_SOURCE: Final = Fields(
-    {
-        "type": Key(NAME, "which connector"),
-        "connection": Key(NAME, "a connection of the project"),
-        "table": Key(TABLE, "the table, schema.table"),
-        "snapshot": Key(
-            Fields(
-                {
-                    "mode": Key(
-                        Choice(("initial", "none")), "whether the rows that are there are read first"
-                    ),
-                    "run": Key(Whole(0, 2**31 - 1), "raise it, and the table is read again", 0),
-                },
-            ),
-            "what is read of the table besides its changes",
+SOURCE: Final = {
+    "connection": Key(NAME, "a connection of the project"),
+    "table": Key(TABLE, "what is read, schema.table: the topic has its name, and the table unless told"),
+}
+"""What every flow says of its source, whatever it is."""
+_TABLE: Final = {
+    "snapshot": Key(
+        Fields(
+            {
+                "mode": Key(Choice(("initial", "none")), "whether the rows that are there are read first"),
+                "run": Key(Whole(0, 2**31 - 1), "raise it, and the table is read again", 0),
+            },
         ),
-        "on_truncate": Key(Choice(("apply", "ignore", "stop")), "what TRUNCATE does", "apply"),
-        "columns": Key(
-            Fields(
-                {
-                    "exclude": Key(Many(COLUMN), "columns that never leave the source", []),
-                    "text": Key(Many(COLUMN), "columns that land as the source writes them", []),
-                }
-            ),
-            "what is taken of the table's columns; all of them, each as its type, unless told",
-            {},
+        "what is read of the table besides its changes",
+    ),
+    "on_truncate": Key(Choice(("apply", "ignore", "stop")), "what TRUNCATE does", "apply"),
+    "columns": Key(
+        Fields(
+            {
+                "exclude": Key(Many(COLUMN), "columns that never leave the source", []),
+                "text": Key(Many(COLUMN), "columns that land as the source writes them", []),
+            }
         ),
-    }
-)
+        "what is taken of the table's columns; all of them, each as its type, unless told",
+        {},
+    ),
+}
 
 _MINUTE: Final = 60_000
 _DAY: Final = 1_440 * _MINUTE
 
 FLOW: Final = Fields(
     {
-        "source": Key(_SOURCE, "where rows come from"),
         "topic": Key(
             Fields(
                 {
@@ -275,6 +233,7 @@ FLOW: Final = Fields(
             "what happens when the source's schema changes",
             {},
         ),
+        "contract": Key(CONTRACT, "the types of a partner's columns, and how texts stand for values", ABSENT),
         "checks": Key(CHECKS, "what a row must meet, each by a name", {}),
         "quarantine": Key(
             Fields(
@@ -319,24 +278,32 @@ FLOW: Final = Fields(
     _LATER,
 )
 
-TEMPLATE_KIND: Final = _document(
-    "FlowTemplate",
-    Fields(
-        {
-            "name": Key(NAME, "what flows call it"),
-            "version": Key(VERSION, "flows name its first number"),
-            "description": Key(Text(), "one line", ABSENT),
-        }
-    ),
-    Fields(
-        {
-            "params": Key(Named(PARAM, NAME), "what a flow gives", {}),
-            "flow": Key(FLOW, "what becomes of it", tokens=True),
-            "tests": Key(TEMPLATE_TESTS, "rows, and what becomes of them", {}),
-        },
-        _LATER,
-    ),
-)
+NO_FLOWS: Final[Mapping[str, Model]] = {}
+NO_KEEPS: Final[Mapping[str, str]] = {}
+
+
+def flow(connectors: Collection[str], flows: Mapping[str, Model]) -> Fields:
+    """What a flow is: its source as the connector's own model has it, else a table's, and ``FLOW``."""
+    more = {name: modelled.of_flow(flows[name]) if name in flows else _TABLE for name in sorted(connectors)}
+    known = {name: Fields({"type": _type(name), **SOURCE, **keys}) for name, keys in more.items()}
+    source = Variant("type", known, "connector", Code.UNKNOWN_CONNECTOR)
+    return Fields({"source": Key(source, "where rows come from"), **FLOW.keys}, FLOW.later)
+
+
+def template(flow: Fields) -> Fields:
+    """The kind FlowTemplate, of such a flow."""
+    metadata = {
+        "name": Key(NAME, "what flows call it"),
+        "version": Key(VERSION, "flows name its first number"),
+        "description": Key(Text(), "one line", ABSENT),
+    }
+    spec = {
+        "params": Key(Named(PARAM, NAME), "what a flow gives", {}),
+        "flow": Key(flow, "what becomes of it", tokens=True),
+        "tests": Key(TEMPLATE_TESTS, "rows, and what becomes of them", {}),
+    }
+    return _document("FlowTemplate", Fields(metadata), Fields(spec, _LATER))
+
 
 # --- Flow and FlowSet ------------------------------------------------------------------------------------
 

@@ -15,7 +15,19 @@ from engine.template.grammar import OWN
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
 from engine.template.nodes import HOLE, Node
 from engine.template.reader import Reader
-from engine.template.shapes import Choice, Duration, Flag, Many, Number, Shape, Size, Text, Whole
+from engine.template.shapes import (
+    Anything,
+    Choice,
+    Duration,
+    Flag,
+    Many,
+    Named,
+    Number,
+    Shape,
+    Size,
+    Text,
+    Whole,
+)
 from engine.template.tokens import fill
 
 
@@ -79,6 +91,7 @@ _SIMPLE: Mapping[str, Shape] = {
     "boolean": Flag(),
     "duration": Duration(),
     "size": Size(),
+    "map": Named(Anything(), Text("a key of at most 200 characters", r"[\s\S]{1,200}")),
 }
 
 
@@ -91,7 +104,8 @@ def _string(node: Node, mistakes: Mistakes) -> Text:
         mistakes.add(node["pattern"].place, Code.BAD_VALUE, '"pattern" is no regular expression')
         pattern = ""
     what = f"text that matches {pattern}" if pattern else "text"
-    return Text(what, pattern, node["min_length"].plain, node["max_length"].plain)
+    low, high = node["min_length"].plain, node["max_length"].plain
+    return Text(what, pattern, low, high, signs=high == 1)
 
 
 def _bound(node: Node, key: str) -> int | None:

@@ -7,17 +7,16 @@ secret, so that a mistake is found without knowing any.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from engine import names
 from engine.secrets import SecretRef
-from engine.template import grammar
+from engine.template import grammar, modelled
 from engine.template.mistakes import Code, Mistakes, Place, shown
 from engine.template.nodes import Node, node_of
 from engine.template.reader import Reader
@@ -110,12 +109,13 @@ def _agree(options: Node, mistakes: Mistakes) -> None:
 def _connection(
     key: str, node: Node, place: Place, *, project: str, model: type[BaseModel], mistakes: Mistakes
 ) -> Connection:
-    given, written = _fields(node, model)
+    written = modelled.entered(model, node)
+    given = written.items
     derived = {name: value for name, value in _derived(project, key).items() if name in model.model_fields}
     values = {
         name: _STAND_IN if isinstance(item.value, SecretRef) else item.plain for name, item in given.items()
     }
-    config = _validated(model, {**values, **derived}, written, node, mistakes)
+    config = modelled.validated(model, written, {**values, **derived}, mistakes)
     resolved: dict[str, Node] = {}
     for name in model.model_fields:
         origin = DERIVED if name in derived else given[name].place if name in given else DEFAULT
@@ -126,42 +126,6 @@ def _connection(
     return Connection(key, node["type"].text, resolved, place)
 
 
-def _fields(node: Node, model: type[BaseModel]) -> tuple[dict[str, Node], dict[str, Node]]:
-    # the model's field names with values in the model's units, and with the nodes that mistakes blame
-    given, written = {}, {}
-    for name, info in model.model_fields.items():
-        key, _ = grammar.written(name, info)
-        item = node.get(key)
-        if item is None or name in grammar.DERIVED:
-            continue
-        value = item.value
-        if name.endswith("_s") and key != name and isinstance(value, int):
-            seconds = value / 1000
-            value = int(seconds) if grammar.bare(info.annotation) is int else seconds
-        given[name] = Node(item.place, value)
-        written[name] = item
-    return given, written
-
-
 def _derived(project: str, connection: str) -> dict[str, str]:
     slot = names.slot(project, connection)
     return {"slot": slot, "publication": slot, "project": project, "connection": connection}
-
-
-def _validated(
-    model: type[BaseModel],
-    values: Mapping[str, Any],
-    written: Mapping[str, Node],
-    node: Node,
-    mistakes: Mistakes,
-) -> dict[str, Any]:
-    try:
-        return model.model_validate_json(json.dumps(values)).model_dump(mode="json")
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False, include_context=False):
-            name = str(problem["loc"][0]) if problem["loc"] else ""
-            blamed = written.get(name, node)
-            text = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
-            key = grammar.written(name, model.model_fields[name])[0] if name in model.model_fields else ""
-            mistakes.add(blamed.place, Code.BAD_VALUE, f"{shown(key)} {text}" if key else text)
-        return {}

@@ -15,11 +15,14 @@ from typing import Final
 
 from engine.checks import Misfit
 from engine.secrets import SecretRef
+from engine.template.files import Shelf
 from engine.template.mistakes import Code, Mistakes, Place, nearest, printable, shown
 from engine.template.nodes import HOLE, Hole, Node, node_of, scalar_of
 from engine.template.shapes import (
     ABSENT,
     DEFAULT,
+    FILE,
+    PATH,
     REQUIRED,
     UNITS_BYTES,
     UNITS_MS,
@@ -32,6 +35,7 @@ from engine.template.shapes import (
     Flag,
     Language,
     Many,
+    Maybe,
     Named,
     Number,
     Secret,
@@ -54,10 +58,14 @@ _CREDENTIALS: Final = re.compile(r"//[^/\s]*@|[^/\s]+:[^/\s]+@")
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads trees. ``open_`` says that tokens still stand in the tree and are left alone."""
+    """Reads trees. ``open_`` says that tokens still stand in the tree and are left alone.
+
+    ``shelf`` has the files of the project that a tree may name; without one it may name none.
+    """
 
     mistakes: Mistakes
     open_: bool = False
+    shelf: Shelf | None = None
 
     def read(self, shape: Shape, node: Node, name: str) -> Node | None:
         """The tree, checked and filled; None when a mistake is in it. ``name`` is how mistakes call it."""
@@ -70,6 +78,8 @@ class Reader:
         match shape:
             case Anything():
                 return node
+            case Maybe(of=of):
+                return node if node.value is None else self.read(of, node, name)
             case Many() | Named() | Fields() | Variant() | Chosen():
                 return self._collection(shape, node, name)
             case Secret():
@@ -140,7 +150,21 @@ class Reader:
             return self._no(node, Code.BAD_VALUE, f"{shown(name)} is empty")
         return Node(node.place, items, node.keys) if len(items) == len(node.items) else None
 
+    def _elsewhere(self, shape: Fields, node: Node, name: str) -> Node | None:
+        path = self.read(PATH, node[FILE], FILE)
+        if path is None or self.open_:
+            return path and node
+        if self.shelf is None:
+            return self._no(
+                path, Code.OUTSIDE, "no file is named here", "files of a project are named by its flows"
+            )
+        found = self.shelf.take(path)
+        # what stands in a file names no other one: two could name each other
+        return found and Reader(self.mistakes).read(shape, found, name)
+
     def _fields(self, shape: Fields, node: Node, name: str) -> Node | None:
+        if shape.elsewhere and node.items.keys() == {FILE}:
+            return self._elsewhere(shape, node, name)
         good = True
         for key in node.items:
             if key not in shape.keys:
@@ -168,6 +192,9 @@ class Reader:
     def _unknown_key(self, shape: Fields, key: str, place: Place) -> None:
         if key in shape.later:
             self.mistakes.add(place, Code.LATER, shape.later[key])
+        elif shape.elsewhere and key == FILE:
+            text = f"{shown(FILE)} stands alone: all the other keys stand in the file"
+            self.mistakes.add(place, Code.UNKNOWN_KEY, text)
         else:
             self.mistakes.add(place, Code.UNKNOWN_KEY, f"unknown key {shown(key)}", nearest(key, shape.keys))
 
@@ -184,6 +211,8 @@ class Reader:
             return None
         if not isinstance(chosen.value, str):
             return self._wrong(chosen, shape.by, "text")
+        if self.open_ and has_token(chosen.value):
+            return node
         if chosen.value not in shape.of:
             return self._no(
                 chosen,
@@ -267,7 +296,7 @@ class Reader:
         if not shape.low <= len(node.value) <= shape.high:
             limits = f"between {shape.low} and {shape.high} characters"
             return self._no(node, Code.BAD_VALUE, f"{shown(name)} must have {limits}")
-        if not printable(node.value):
+        if not printable(node.value) and not shape.signs:
             return self._no(node, Code.BAD_VALUE, f"a control character stands in {shown(name)}")
         if _CREDENTIALS.search(node.value):
             return self._no(
@@ -302,7 +331,7 @@ class Reader:
             return self._wrong(node, name, listed)
         if node.value in shape.later:
             return self._no(node, Code.LATER, shape.later[node.value])
-        if node.value not in shape.values:
+        if node.value not in shape.values and not shape.others:
             near = nearest(node.value, shape.values)
             hint = near if near.startswith("did") else ""
             return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be {listed}", hint)
@@ -320,6 +349,8 @@ class Reader:
         if not shape.low <= value <= shape.high:
             low, high = spell(shape.low, units), spell(shape.high, units)
             return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be between {low} and {high}")
+        if isinstance(shape, Duration) and shape.whole and value % UNITS_MS["s"]:
+            return self._no(node, Code.BAD_VALUE, f"{shown(name)} must be a number of whole seconds")
         return Node(node.place, value)
 
 

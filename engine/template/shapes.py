@@ -37,6 +37,7 @@ class Text:
     pattern: str = ""
     low: int = 1
     high: int = 1_000
+    signs: bool = False  # control characters may stand in it: many a delimiter is a tab
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,16 @@ class Choice:
 
     values: tuple[str, ...]
     later: Mapping[str, str] = field(default_factory=dict)
+    others: bool = False  # a word that is none of them is told by whoever knows more of it
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A duration such as ``10s``; read as milliseconds."""
+    """A duration such as ``10s``; read as milliseconds; ``whole``: of whole seconds."""
 
     low: int = 0
     high: int = 3650 * UNITS_MS["d"]
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,13 @@ class Anything:
 
 
 @dataclass(frozen=True, slots=True)
+class Maybe:
+    """A value, or null: nothing."""
+
+    of: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Many:
     """A list."""
 
@@ -139,10 +149,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A map of known keys; ``later`` as in ``Choice``."""
+    """A map of known keys; ``later`` as in ``Choice``.
+
+    ``elsewhere``: instead of them may stand ``file``, the path of a file of the project that holds them.
+    """
 
     keys: Mapping[str, Key]
     later: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +177,12 @@ class Chosen:
     what: str
 
 
+FILE: Final = "file"
+PATH: Final = Text(
+    "the path of a file in the project, such as layouts/orders.yaml",
+    r"(?:(?!\.)[^/\\\x00-\x1f\x7f]+/)*(?!\.)[^/\\\x00-\x1f\x7f]+\.yaml",
+)
+
 Shape = (
     Text
     | Whole
@@ -175,6 +195,7 @@ Shape = (
     | Language
     | Constant
     | Anything
+    | Maybe
     | Many
     | Named
     | Fields

@@ -1,8 +1,9 @@
 """The ``tests:`` of templates and flows: rows that an author makes up, and what has to become of them.
 
 Rule: a test says the types of its columns, because for a database the source is the contract and no file
-knows it. Its checks are bound to those columns when files are read: a check that does not fit is a mistake
-like any other. Nothing runs here.
+knows it. Where a flow has a contract the columns are the contract's, and rows are texts. Its checks are bound
+to those columns when files are read: a check that does not fit is a mistake like any other. Nothing runs
+here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from engine.checks import Misfit
 from engine.checks.bind import Bound, bind
 from engine.checks.parse import moment
 from engine.checks.scan import exact
+from engine.contract import PLACE, ContractColumn, typed
 from engine.schema import (
     Binary,
     Boolean,
@@ -40,7 +42,7 @@ from engine.template.checking import NAME, Written
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
 from engine.template.nodes import Node
 from engine.template.reader import Reader
-from engine.template.shapes import Anything, Choice, Fields, Key, Many, Named, Shape, Text
+from engine.template.shapes import ABSENT, Anything, Choice, Fields, Key, Many, Named, Shape, Text
 
 _COLUMN: Final = Text("the name of a column", r"[\s\S]{1,200}")
 BECOMES: Final = ("lands", "dropped", "quarantined", "stops")
@@ -52,12 +54,15 @@ _ROW: Final = Fields(
             Many(_COLUMN), "columns that the source has not sent, since they did not change", []
         ),
         "fails": Key(Many(NAME), "the checks that it fails", []),
+        "unfit": Key(Many(_COLUMN), "by a contract: columns whose text has no value, or that have none", []),
         "becomes": Key(Choice(BECOMES), "what becomes of it", "lands"),
     }
 )
 _TEST: Final = {
     "columns": Key(
-        Named(Text("a type such as bigint or decimal(10,2)"), _COLUMN, low=1), "columns and types"
+        Named(Text("a type such as bigint or decimal(10,2)"), _COLUMN, low=1),
+        "columns and types; where there is a contract they are in it",
+        ABSENT,
     ),
     "rows": Key(Many(_ROW, low=1, high=1_000), "the rows"),
 }
@@ -75,7 +80,7 @@ _PLAIN: Final[Mapping[str, Type]] = {delta(each): each for each in _TYPES}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row of a test. Values are text as SQL casts it, or None."""
+    """One row of a test. Values are text as SQL casts it (by a contract: as the file has it), or None."""
 
     place: Place
     values: Mapping[str, str | None]
@@ -83,6 +88,7 @@ class Case:
     unchanged: tuple[str, ...]
     fails: tuple[str, ...]
     becomes: str
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,45 +101,66 @@ class Trial:
     checks: tuple[Bound, ...]
     columns: Columns
     rows: tuple[Case, ...]
+    contract: tuple[ContractColumn, ...] = ()
 
 
-def trials_of(about: str, tests: Node, checks: Sequence[Written], mistakes: Mistakes) -> tuple[Trial, ...]:
+def trials_of(
+    about: str,
+    tests: Node,
+    checks: Sequence[Written],
+    mistakes: Mistakes,
+    *,
+    contract: tuple[ContractColumn, ...] = (),
+) -> tuple[Trial, ...]:
     """The tests that were read, each with the checks it is for."""
     found = []
     for name in sorted(tests.items):
-        trial = trial_of(about, (name, tests.keys[name]), tests[name], checks, mistakes)
+        trial = trial_of(about, (name, tests.keys[name]), tests[name], checks, mistakes, contract=contract)
         if trial is not None:
             found.append(trial)
     return tuple(found)
 
 
 def trial_of(
-    about: str, name: tuple[str, Place], test: Node, checks: Sequence[Written], mistakes: Mistakes
+    about: str,
+    name: tuple[str, Place],
+    test: Node,
+    checks: Sequence[Written],
+    mistakes: Mistakes,
+    *,
+    contract: tuple[ContractColumn, ...] = (),
 ) -> Trial | None:
     """One test; None when a mistake is in it. ``name`` comes with its place."""
     before = len(mistakes)
-    columns = _columns(test["columns"], mistakes)
+    columns = typed(contract) if contract else _columns(test.get("columns"), test.place, mistakes)
+    if contract and "columns" in test.items:
+        mistakes.add(test.keys["columns"], Code.BAD_VALUE, "the contract says the columns: take these out")
     if len(mistakes) > before:
         return None
-    bound = [_bound(each, columns, f"{about}, test {name[0]}", mistakes) for each in checks]
+    bound = [bound_to(each, columns, f"{about}, test {name[0]}", mistakes) for each in checks]
     known = [each.check.name for each in checks]
     assert isinstance(test["rows"].value, tuple)  # noqa: S101 - its shape is a list
-    rows = [_case(row, columns, known, mistakes) for row in test["rows"].value]
+    read = {**dict.fromkeys((c.name for c in contract), String()), **PLACE} if contract else columns
+    rows = [_case(row, read, known, mistakes) for row in test["rows"].value]
     if len(mistakes) > before:
         return None
-    return Trial(about, *name, tuple(b for b in bound if b is not None), columns, tuple(rows))
+    return Trial(about, *name, tuple(b for b in bound if b is not None), columns, tuple(rows), contract)
 
 
-def _bound(written: Written, columns: Columns, test: str, mistakes: Mistakes) -> Bound | None:
+def bound_to(written: Written, columns: Columns, where: str, mistakes: Mistakes) -> Bound | None:
+    """A check on columns; None, and a mistake, where it does not fit them."""
     try:
         return bind(written.check, columns)
     except Misfit as misfit:
-        Reader(mistakes).misfit(written.where, misfit, about=f", in {test}")
+        Reader(mistakes).misfit(written.where, misfit, about=f", in {where}")
         return None
 
 
-def _columns(node: Node, mistakes: Mistakes) -> Columns:
+def _columns(node: Node | None, at: Place, mistakes: Mistakes) -> Columns:
     found: dict[str, Type] = {}
+    if node is None:
+        mistakes.add(at, Code.MISSING_KEY, '"columns" is missing in this test', "columns: {id: bigint}")
+        return found
     for name, said in node.items.items():
         decimal = _DECIMAL.fullmatch(said.text)
         if decimal and int(decimal[2]) <= int(decimal[1]) <= 38:  # noqa: PLR2004 - digits of a decimal
@@ -147,8 +174,9 @@ def _columns(node: Node, mistakes: Mistakes) -> Columns:
 
 
 def _case(node: Node, columns: Columns, checks: Sequence[str], mistakes: Mistakes) -> Case:
-    unchanged, fails = node["unchanged"], node["fails"]
-    for names, known, what in ((unchanged, columns, "column"), (fails, checks, "check")):
+    unchanged, fails, unfit = node["unchanged"], node["fails"], node["unfit"]
+    told = ((unchanged, columns, "column"), (fails, checks, "check"), (unfit, columns, "column"))
+    for names, known, what in told:
         assert isinstance(names.value, tuple)  # noqa: S101 - its shape is a list
         for each in names.value:
             if each.text not in known:
@@ -162,8 +190,9 @@ def _case(node: Node, columns: Columns, checks: Sequence[str], mistakes: Mistake
         else:
             values[name] = _value(value, columns[name], name, mistakes)
     return Case(
-        node.place, values, node["op"].text, tuple(unchanged.plain), tuple(fails.plain), node["becomes"].text
-    )
+        node.place, values, node["op"].text, tuple(unchanged.plain), tuple(fails.plain), node["becomes"].text,
+        tuple(unfit.plain),
+    )  # fmt: skip
 
 
 def _value(node: Node, type_: Type, name: str, mistakes: Mistakes) -> str | None:

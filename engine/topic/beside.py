@@ -79,7 +79,7 @@ def settings(plan: TopicPlan, *, compacted: bool) -> dict[str, str]:
     >>> settings(TopicPlan("marks", 1, 1, -1, "backward", 4 << 20), compacted=True)["max.message.bytes"]
     '5242880'
     """
-    if compacted:
+    if compacted or plan.compact:
         # a mark a second would otherwise wait for a week, or a gigabyte, to be compacted
         kept = {"cleanup.policy": "compact", "segment.ms": "600000", "segment.bytes": "16777216"}
     else:

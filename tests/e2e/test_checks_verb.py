@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Exit
-from tests.support.declared import ENVIRONMENT, FLOWS, project
+from tests.support.declared import ENVIRONMENT, FLOWS, TEMPLATE, project
 
 pytestmark = [pytest.mark.spark]
 
@@ -66,6 +66,50 @@ def test_a_test_that_does_not_hold_is_shown_row_by_row_and_ends_with_four(tmp_pa
     told = {test["test"]: test for test in json.loads(failed.stdout)["tests"]}
     assert [told[name]["holds"] for name in ("each_outcome", "wrongly_expected")] == [True, False]
     assert [row["found"] for row in told["wrongly_expected"]["rows"]] == [
-        {"fails": ["dated"], "becomes": "lands"}, {"fails": ["sane"], "becomes": "quarantined"},
+        {"fails": ["dated"], "becomes": "lands", "unfit": []},
+        {"fails": ["sane"], "becomes": "quarantined", "unfit": []},
     ]  # fmt: skip
     assert [row["holds"] for row in told["wrongly_expected"]["rows"]] == [True, False]
+
+
+CONTRACT = """\
+    contract:
+      formats: {decimal: ",", blank: [""]}
+      columns:
+        number: {type: int, nullable: false}
+        amount: {type: "decimal(5,2)"}
+        at: {type: timestamp, pattern: dd/MM/yyyy HH:mm, zone: Europe/Paris}
+    checks:
+      positive: {column: amount, range: {min: 0}}
+      summer: {expr: "at < TIMESTAMP '2026-07-01 08:01:00Z'", on_fail: drop}
+    sink:"""
+LONE = """\
+apiVersion: ecluse/v1
+kind: Flow
+metadata: {name: lone}
+spec:
+  template: own@2
+  params: {connection: shop, table: acme.payment}
+  tests:
+    texts:
+      rows:
+        - row: {number: "007", amount: "1,50", at: "01/07/2026 10:00", _file: a.csv, _record: 1}
+        - {row: {number: "1", at: "01/07/2026 10:01"}, fails: [summer], becomes: dropped}
+        - {row: {number: "1", amount: "-1,5"}, fails: [positive], becomes: quarantined}
+        - row: {number: "1.0", amount: "1.5", at: "29/03/2026 02:30"}
+          unfit: [number, amount, at]
+          becomes: quarantined
+        - {row: {number: "", amount: ""}, unfit: [number], becomes: quarantined}
+        - {row: {number: "1"}, unfit: [amount], becomes: quarantined}
+"""
+
+
+def test_the_rows_of_a_flow_with_a_contract_are_texts(tmp_path: Path) -> None:
+    template = TEMPLATE.replace("    sink:", CONTRACT)
+    folder = project(tmp_path, {"templates/own.yaml": template, "flows/lone.yaml": LONE})
+    shown = run(folder, "flows/lone.yaml")
+    assert shown.returncode == Exit.UNMET, shown.stderr
+    assert [line.strip() for line in shown.stdout.splitlines()[2:]] == [
+        "expected  quarantined, no value in amount",
+        "found     lands, fails nothing",
+    ], shown.stdout

@@ -108,7 +108,7 @@ def test_columns_that_cannot_be_what_the_flow_says_are_refused_by_name(
     assert said in finding.text
     assert fix in finding.fix
     assert finding.table == "public.customer"
-    with pytest.raises(SourceUnready, match="customer"), CONNECTOR.open(config, [wrong], None):
+    with pytest.raises(SourceUnready, match="customer"), CONNECTOR.open(config, [wrong], None, ()):
         pass
     with customer.connect() as connection:
         assert connection.execute("select 1 from pg_publication").fetchall() == [], "nothing was published"
@@ -119,7 +119,7 @@ def test_no_column_of_a_full_identity_can_be_excluded(config: PostgresConfig, cu
     customer.run("alter table customer replica identity full")
     (finding,) = failed(config, spec("secret"))
     assert "replica identity FULL" in finding.text
-    with pytest.raises(SourceUnready, match="FULL"), CONNECTOR.open(config, [spec("secret")], None):
+    with pytest.raises(SourceUnready, match="FULL"), CONNECTOR.open(config, [spec("secret")], None, ()):
         pass
     customer.run("update customer set name = 'c'")
 

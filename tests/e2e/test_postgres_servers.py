@@ -169,7 +169,7 @@ def copy(folder: Path, to: Path) -> None:
 
 def verdict(config: PostgresConfig, mark: Mark) -> EcluseError | None:
     try:
-        with CONNECTOR.open(config, specs("t"), mark):
+        with CONNECTOR.open(config, specs("t"), mark, ()):
             return EcluseError("it started")
     except SlotBusy:
         return None

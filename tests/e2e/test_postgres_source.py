@@ -338,7 +338,7 @@ from connectors.postgres import CONNECTOR, stream
 from connectors.postgres.config import PostgresConfig
 from engine.source import Rows, TableSpec
 config = PostgresConfig.model_validate_json(sys.stdin.read())
-with CONNECTOR.open(config, [TableSpec("f.t", "public", "t")], None) as source:
+with CONNECTOR.open(config, [TableSpec("f.t", "public", "t")], None, ()) as source:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
     found = 0
     while not found:

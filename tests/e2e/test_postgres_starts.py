@@ -343,7 +343,7 @@ def test_another_last_transaction_is_another_history(config: PostgresConfig, mar
 
         def stopped(other: Mark = other) -> GapSuspected | None:
             try:
-                with CONNECTOR.open(config, specs("t", "u"), other):
+                with CONNECTOR.open(config, specs("t", "u"), other, ()):
                     raise AssertionError("it started")
             except GapSuspected as error:
                 return error

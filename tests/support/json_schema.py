@@ -11,6 +11,7 @@ _TYPES: Final[Mapping[str, Any]] = {
     "array": list,
     "string": str,
     "boolean": bool,
+    "null": type(None),
     "integer": int,
     "number": (int, float),
 }

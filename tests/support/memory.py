@@ -18,7 +18,7 @@ from engine.metrics import CaptureMeters
 from engine.plan import CapturePlan, TopicPlan
 from engine.pump import Doors
 from engine.registry import Part, Registered
-from engine.source import Mark, Source
+from engine.source import Kept, Mark, Source
 from engine.supervise import Clock, Policy
 from engine.topic import MemoryTopic, Topic
 
@@ -90,7 +90,7 @@ class Told:
 class Bench:
     """A capture between a source, a log in memory and a registry in memory."""
 
-    open: Callable[[Mark | None, Collection[str], Mapping[str, int]], AbstractContextManager[Source]]
+    open: Callable[[Mark | None, Collection[str], Mapping[str, int], Kept], AbstractContextManager[Source]]
     tables: dict[str, int] = field(default_factory=lambda: {"public.parcel": 2})  # → partitions
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)

@@ -48,7 +48,7 @@ def opened(config: PostgresConfig, tables: Iterable[TableSpec], mark: Mark | Non
 
         def attempt() -> Source | None:
             try:
-                return stack.enter_context(CONNECTOR.open(config, list(tables), mark))
+                return stack.enter_context(CONNECTOR.open(config, list(tables), mark, ()))
             except SlotBusy:
                 return None
 
@@ -139,7 +139,7 @@ def rows(count: int) -> Callable[[Came], bool]:
 
 def refused(config: PostgresConfig, kind: type[EcluseError], mark: Mark | None, *tables: str) -> EcluseError:
     """What an opening is refused with: exactly this kind, and without the secret."""
-    with pytest.raises(kind) as found, CONNECTOR.open(config, specs(*(tables or ("t", "u"))), mark):
+    with pytest.raises(kind) as found, CONNECTOR.open(config, specs(*(tables or ("t", "u"))), mark, ()):
         pass
     assert found.type is kind, found.value
     secret = config.password.get_secret_value() if config.password else ""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.schema import Relation
-from engine.source import STREAM, Item, Mark, Row, Rows, TableGap
+from engine.source import NO_ENDS, STREAM, Ends, Item, Kept, Mark, Row, Rows, TableGap
 
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
 RUN_ROWS: Final = 2  # rows in one run: transactions of three rows come in two
@@ -41,7 +41,7 @@ class Scripted:
 
     @contextmanager
     def open(
-        self, mark: Mark | None, aside: Collection[str] = (), asked: Mapping[str, int] = _NONE
+        self, mark: Mark | None, aside: Collection[str] = (), asked: Mapping[str, int] = _NONE, _: Kept = ()
     ) -> Iterator[ScriptedSource]:
         """Open behind a mark, without the tables that are set aside."""
         self.opened.append(mark)
@@ -93,6 +93,6 @@ class ScriptedSource:
         """A run of a transaction's rows from its row ``first`` on."""
         return Rows(tx.relation, STREAM, self.world.era, tx.major, 2 * first, tx.major * 1000, tx.major, rows)
 
-    def confirm(self, mark: Mark) -> None:
+    def confirm(self, mark: Mark, _: Ends = NO_ENDS) -> None:
         """Remember the mark."""
         self.world.confirmed.append(mark)

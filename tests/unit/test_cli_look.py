@@ -54,6 +54,27 @@ def test_a_flow_in_trouble_is_shown_with_its_first_offsets_and_its_attempts() ->
     ]
 
 
+def test_a_record_of_a_partner_is_shown_with_its_place_and_its_texts(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = quarantine.Rejected(
+        flow="shop.parcels", topic="shop.acme.payment", partition=0, offset=7, stage="type",
+        reason="unfit:amount", op="c", key_json=None,
+        unfit={"_file": "a\x1b[2J.csv", "_record": "12", "amount": "1,5x"},
+        schema_id=1, key=None, value=b"v", quarantined_at=datetime(2026, 1, 31, tzinfo=UTC),
+    )  # fmt: skip
+    folder = str(tmp_path / "mine")
+    main(["init", folder], environment={})
+    capsys.readouterr()
+    monkeypatch.setattr(quarantine, "rejected", lambda *_, **__: [held])
+    assert main(["-p", folder, "quarantine", "show", "shop.parcels"], environment={}) == 0
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "shop.acme.payment/0 offset 7: type: unfit:amount",
+        "  from  a\\x1b[2J.csv, record 12",
+        "  unfit amount = 1,5x",
+    ]
+
+
 def test_a_row_that_failed_checks_is_shown_with_the_values_that_they_found_wrong(
     tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,9 +46,9 @@ def gaps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Marks:
     return marks
 
 
-def accept_parcel(*, again: bool = False, snapshot: int | None = 0) -> list[dict[str, Any]]:
+def accept_parcel(*, again: bool = False, snapshot: int | None = 0, **said: Any) -> list[dict[str, Any]]:
     """``ecluse resolve parcel --accept-gap``, as ana."""
-    table = SimpleNamespace(schema="public", table="parcel", snapshot=snapshot)
+    table = TableSpec("parcel", "public", "parcel", snapshot=snapshot, said=said)
     plan: Any = SimpleNamespace(flows=[SimpleNamespace(name="parcel", connection="shop", table=table)])
     nobody: Any = None
     return resolve._accept_flow(nobody, plan, "parcel", "ana", "now", again=again)  # noqa: SLF001
@@ -262,6 +262,13 @@ def test_what_reading_again_does_not_bring_back_is_not_answered_so(gaps: Marks, 
 def test_a_table_that_is_never_read_is_not_read_again(gaps: Marks) -> None:
     with pytest.raises(TemplateInvalid, match=r"snapshot\.mode is none"):
         accept_parcel(again=True, snapshot=None)
+    assert not any(gap.accepted for gap in gaps.gaps())
+
+
+def test_a_feed_of_files_has_no_table_to_read_again(gaps: Marks) -> None:
+    with pytest.raises(TemplateInvalid, match="no tables to read again") as refused:
+        accept_parcel(again=True, snapshot=None, partner="acme")
+    assert refused.value.hint == "ecluse resolve parcel --accept-gap"
     assert not any(gap.accepted for gap in gaps.gaps())
 
 

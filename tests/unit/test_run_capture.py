@@ -16,7 +16,7 @@ from engine.cli.compose import Call
 from engine.cli.run import Opening, clock_of, told_to_stop
 from engine.errors import SourceUnready
 from engine.plan import CapturePlan
-from engine.source import Connector, Finding, Mark, Measure, TableSpec
+from engine.source import Connector, Finding, Kept, Mark, Measure, TableSpec
 from tests.support.memory import Told
 
 TABLES = (TableSpec("parcel", "public", "parcel"), TableSpec("letter", "public", "letter"))
@@ -33,8 +33,10 @@ class World:
         self.findings, self.opened = findings, list[Sequence[TableSpec]]()
 
     @contextmanager
-    def open(self, config: Config, tables: Sequence[TableSpec], mark: Mark | None) -> Iterator[Any]:
-        del config, mark
+    def open(
+        self, config: Config, tables: Sequence[TableSpec], mark: Mark | None, kept: Kept
+    ) -> Iterator[Any]:
+        del config, mark, kept
         self.opened.append(tables)
         yield object()
 

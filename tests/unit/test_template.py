@@ -10,7 +10,7 @@ import pytest
 from engine import plan
 from engine.template import Mistaken, shipped
 from tests.support import declared
-from tests.support.declared import FLOWS, PROJECT, TEMPLATE, load, mistakes, project
+from tests.support.declared import FLOWS, MODELS, PROJECT, TEMPLATE, load, mistakes, project
 
 ONE_FLOW = """\
 apiVersion: ecluse/v1
@@ -30,7 +30,7 @@ def test_a_good_project_has_no_mistakes(tmp_path: Path) -> None:
 
 
 def test_the_shipped_templates_have_no_mistakes() -> None:
-    assert [template.major for template in shipped()] == ["postgres_table@1"]
+    assert [template.major for template in shipped(MODELS)] == ["postgres_table@1"]
 
 
 def test_the_order_of_a_sets_flows_means_nothing(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from engine.template import editor
-from tests.support.declared import FLOWS, MODELS, PROJECT, TEMPLATE
+from tests.support import partners
+from tests.support.declared import FLOWS, PROJECT, TEMPLATE
 from tests.support.json_schema import valid
+from tests.support.partners import MODELS
 
 REPOSITORY = Path(__file__).parents[2]
-SCHEMA = editor.json_schema(MODELS)
+SCHEMA = editor.json_schema(MODELS, partners.FLOWS)
 SHIPPED = sorted([*REPOSITORY.glob("templates/*.yaml"), *REPOSITORY.glob("examples/**/*.yaml")])
 
 
@@ -89,3 +91,56 @@ def test_checks_and_tests_fit_the_schema_where_they_may_stand() -> None:
     assert valid(SCHEMA, yaml.safe_load(TEMPLATE + f"  {tests}\n"))
     entry = "{table: public.scan_event, " + f"{checks}, {tests}}}"
     assert valid(SCHEMA, yaml.safe_load(FLOWS.replace("{table: public.customer, deletes: soft}", entry)))
+
+
+def flow_part() -> dict[str, Any]:
+    spec = SCHEMA["definitions"]["FlowTemplate"]["properties"]["spec"]["properties"]
+    return dict(spec["flow"]["properties"])
+
+
+def flow_of(kind: str) -> dict[str, Any]:
+    options = flow_part()["source"]["oneOf"]
+    return next(each for each in options if valid(each["properties"]["type"], kind))
+
+
+def test_an_editor_knows_what_a_feed_may_say() -> None:
+    said = flow_of("files")
+
+    assert set(said["required"]) == {"type", "connection", "table", "partner", "pattern"}
+    assert {"folder", "ready", "fixed_width", "record_max", "keys"} <= set(said["properties"])
+    assert not {"on_truncate", "snapshot", "columns"} & set(said["properties"])
+    assert "snapshot" in flow_of("postgres")["properties"]
+    assert all(key.get("description") for key in said["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("pattern: ${param.files}", "patern: x"),
+        ("encoding: ${param.encoding}", "encoding: utf-9"),
+        ("same_name: ${param.same_name}", "same_name: replace"),
+        ("ready: ${param.ready}", "ready: {by: magic}"),
+        ("ready: ${param.ready}", "ready: {stable: 30}"),
+        ("delimited: ${param.layout}", "delimited: {file: ../x.yaml}"),
+        ("delimited: ${param.layout}", "delimited: {columns: id}"),
+        ("delimited: ${param.layout}", "delimited: {columns: [id], header: 1}"),
+        ("type: files", "type: postgres"),
+    ],
+)
+def test_what_the_reader_refuses_of_a_feed_the_schema_refuses(tmp_path: Path, old: str, new: str) -> None:
+    text = (Path(__file__).parents[2] / "templates" / "partner_csv.yaml").read_text(encoding="utf-8")
+    own = text.replace("name: partner_csv", "name: own")
+
+    assert valid(SCHEMA, yaml.safe_load(own))
+    assert partners.mistakes(partners.project(tmp_path, {"templates/own.yaml": own})) == []
+    assert not valid(SCHEMA, yaml.safe_load(own.replace(old, new, 1)))
+    assert partners.mistakes(partners.project(tmp_path, {"templates/own.yaml": own.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize("name", partners.FILES)
+def test_what_a_project_of_partner_files_holds_fits_the_schema(name: str) -> None:
+    layouts = {"layouts/returns.yaml": "delimited", "layouts/scans.yaml": "fixed_width"}
+    contract = flow_part()["contract"] if name == "layouts/scan_types.yaml" else SCHEMA
+    schema = flow_of("files")["properties"][layouts[name]] if name in layouts else contract
+    for document in yaml.safe_load_all(partners.FILES[name]):
+        assert valid(schema, document, SCHEMA)

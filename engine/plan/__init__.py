@@ -7,24 +7,34 @@ does not compare with what runs (the verb ``plan`` does).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from engine import names
 from engine.checks import Check
+from engine.contract import ContractColumn
+from engine.plan import said
+from engine.plan.writing import as_json, changed, digest, leaves
 from engine.secrets import SecretRef
 from engine.source import TableSpec
 from engine.template import Connection, Flow, Node, Place, Project
 from engine.template.checking import Written
+from engine.template.contracting import Contracted
+
+__all__ = [
+    "CapturePlan", "FlowPlan", "KafkaPlan", "LakePlan", "LanePlan", "ProjectPlan", "QuarantinePlan",
+    "RegistryPlan", "Resolved", "SchemaPolicy", "SinkPlan", "TopicPlan", "as_json", "build", "changed",
+    "digest", "resolve",
+]  # fmt: skip
 
 _BROKERS_DEFAULT: Final = -1  # as many copies as the brokers are set to make
 _QUEUE_BYTES_MAX: Final = 32 * 2**20
 _MARK_INTERVAL_S: Final = 1.0
 _HEARTBEAT_S: Final = 30.0
+_KEPT_BYTES_MAX: Final = 2**20
 _LANE_WORKERS: Final = 4  # tables written at once; more threads than this wait for each other on two cores
 _TRIGGER_S: Final = 1.0
 _DERIVED: Final = Place("derived")
@@ -55,7 +65,10 @@ class LakePlan:
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """A topic's settings: ``retention_ms`` in milliseconds, ``row_bytes_max`` the largest record value."""
+    """A topic's settings: ``retention_ms`` in milliseconds, ``row_bytes_max`` the largest record value.
+
+    ``compact``: it keeps the newest record of each key for ever.
+    """
 
     name: str
     partitions: int
@@ -63,6 +76,7 @@ class TopicPlan:
     retention_ms: int
     compatibility: Literal["backward"]
     row_bytes_max: int
+    compact: bool = False
 
 
 SchemaAction = Literal["evolve", "keep", "park"]
@@ -121,6 +135,12 @@ class FlowPlan:
     rows_per_commit: int
     checks: tuple[Check, ...] = ()
     quarantine: QuarantinePlan = QuarantinePlan(1.0, 1_000)
+    contract: tuple[ContractColumn, ...] = ()
+
+    @property
+    def partner(self) -> bool:
+        """Whether its records are those of a partner's files: texts, and where they stood."""
+        return bool(self.contract) or bool(self.table.said)
 
     @property
     def hash(self) -> str:
@@ -140,7 +160,7 @@ class CapturePlan:
     connector: str  # the connector's name: postgres
     config: Mapping[str, Any]
     tables: tuple[TableSpec, ...]
-    topics: Mapping[str, TopicPlan]  # "schema.table" → its topic
+    topics: Mapping[str, TopicPlan]  # "schema.table" → its topic; one more for what the connector keeps
     heartbeat_s: float
     queue_bytes_max: int
     mark_interval_s: float
@@ -170,6 +190,12 @@ class ProjectPlan:
     captures: tuple[CapturePlan, ...]
     lanes: tuple[LanePlan, ...]
 
+    @property
+    def topics(self) -> Mapping[str, TopicPlan]:
+        """The topics of all captures, by name."""
+        every = (topic for capture in self.captures for topic in capture.topics.values())
+        return {topic.name: topic for topic in every}
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -184,8 +210,14 @@ class Resolved:
 
     def lines(self) -> Iterator[tuple[str, str, Place]]:
         """Every value of the plan on a line of its own: dotted path, value, origin."""
-        for path, value in _leaves("", json.loads(as_json(self.plan))):
-            if not _REPEATS.match(path):
+        own = tuple(
+            f"captures.{capture.name}.topics.{table}."
+            for capture in self.plan.captures
+            for table, topic in capture.topics.items()
+            if topic.compact
+        )
+        for path, value in leaves("", json.loads(as_json(self.plan))):
+            if path.startswith(own) or not _REPEATS.match(path):
                 yield path, value, self.origins.get(path, _DERIVED)
 
 
@@ -196,7 +228,7 @@ def build(project: Project) -> ProjectPlan:
 
 def resolve(project: Project) -> Resolved:
     """The plan of a project with the origin of every value."""
-    made = _Assembly()
+    made = _Assembly(project.keeps)
     settings = project.settings
     flows = tuple(made.flow(flow) for flow in project.flows)
     captures = tuple(made.capture(settings.connections[name], flows) for name in sorted(settings.connections))
@@ -223,26 +255,18 @@ def _lanes(flows: tuple[FlowPlan, ...]) -> tuple[LanePlan, ...]:
     )
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    match value:
-        case dict() if value:
-            for key, item in value.items():
-                yield from _leaves(f"{path}.{key}" if path else key, item)
-        case [{"name": _}, *_]:
-            for item in value:
-                yield from _leaves(f"{path}.{item['name']}", item)
-        case [{"schema": _, "table": _}, *_]:
-            yield path, ", ".join(f"{item['schema']}.{item['table']}" for item in value)
-        case str():
-            yield path, value
-        case _:
-            yield path, json.dumps(value, ensure_ascii=False)
+def _kept(connection: str, table: str) -> dict[str, TopicPlan]:
+    """The topic of what a connector keeps for itself."""
+    topic = names.topic(connection, connection, table)
+    plan = TopicPlan(topic, 1, _BROKERS_DEFAULT, -1, "backward", _KEPT_BYTES_MAX, compact=True)
+    return {f"{connection}.{table}": plan}
 
 
 @dataclass(slots=True)
 class _Assembly:
     """Takes values out of trees and remembers where they stood."""
 
+    keeps: Mapping[str, str]
     origins: dict[str, Place] = field(default_factory=dict)
 
     def take(self, path: str, node: Node) -> Any:
@@ -274,10 +298,7 @@ class _Assembly:
             return self.take(f"flows.{name}.{path}", node)
 
         connection = take("connection", "source", "connection")
-        spelled = take("table.table", "source", "table")
-        self.origins[f"flows.{name}.table.schema"] = body["source"]["table"].place
-        schema, table = spelled.split(".")
-        run = take("table.snapshot", "source", "snapshot", "run")
+        spec = said.table(flow, f"flows.{name}.table", self.origins)
         keys = take("sink.keys")
         self.origins[f"flows.{name}.name"] = flow.name.place
         return FlowPlan(
@@ -286,17 +307,9 @@ class _Assembly:
             owner=self.take(f"flows.{name}.owner", flow.owner),
             template=self.take(f"flows.{name}.template", flow.template),
             connection=connection,
-            table=TableSpec(
-                name,
-                schema,
-                table,
-                take("table.on_truncate", "source", "on_truncate"),
-                run if take("table.snapshot", "source", "snapshot", "mode") == "initial" else None,
-                tuple(sorted(set(take("table.exclude", "source", "columns", "exclude")))),
-                tuple(sorted(set(take("table.text", "source", "columns", "text")))),
-            ),
+            table=spec,
             topic=TopicPlan(
-                name=names.topic(connection, schema, table),
+                name=names.topic(connection, spec.schema, spec.table),
                 partitions=take("topic.partitions"),
                 replication=_BROKERS_DEFAULT,
                 retention_ms=take("topic.retention_ms", "topic", "retention"),
@@ -314,7 +327,15 @@ class _Assembly:
             rows_per_commit=take("rows_per_commit", "landing", "rows_per_commit"),
             checks=tuple(self.check(f"flows.{name}.checks", written) for written in flow.checks),
             quarantine=QuarantinePlan(float(take("quarantine.max_ratio")), take("quarantine.min_rows")),
+            contract=self.contract(f"flows.{name}.contract", flow.contract),
         )
+
+    def contract(self, path: str, contracted: Contracted) -> tuple[ContractColumn, ...]:
+        for column, places in contracted.places.items():
+            for key, place in places.items():
+                at = key if key in ("name", "type", "blank", "trim") else f"format.{key}"
+                self.origins[f"{path}.{column}.{at}"] = place
+        return contracted.columns
 
     def check(self, path: str, written: Written) -> Check:
         for key, place in written.places.items():
@@ -332,34 +353,17 @@ class _Assembly:
         for flow in flows:  # flows on one table share its topic: the first by name stands for it
             if flow.connection == name:
                 mine.setdefault(f"{flow.table.schema}.{flow.table.table}", flow)
+        topics = {table: mine[table].topic for table in sorted(mine)}
+        kept = self.keeps.get(connection.connector)
+        if kept and mine:
+            topics |= _kept(name, kept)
         return CapturePlan(
             name=name,
             connector=connection.connector,
             config=config,
             tables=tuple(mine[table].table for table in sorted(mine)),
-            topics={table: mine[table].topic for table in sorted(mine)},
+            topics=topics,
             heartbeat_s=float(config.get("heartbeat_s") or _HEARTBEAT_S),
             queue_bytes_max=_QUEUE_BYTES_MAX,
             mark_interval_s=_MARK_INTERVAL_S,
         )
-
-
-def as_json(plan: object) -> str:
-    """The plan as canonical JSON: what is printed, hashed and stored in the lake."""
-    return json.dumps(asdict(plan), sort_keys=True, ensure_ascii=False, indent=1)  # type: ignore[call-overload]
-
-
-def changed(before: Mapping[str, Any], now: object) -> list[tuple[str, str, str]]:
-    """Each value that differs between a plan as it was stored and one of today: path, then, now."""
-    then, today = dict(_leaves("", dict(before))), dict(_leaves("", json.loads(as_json(now))))
-    none = "nothing"
-    return [
-        (path, then.get(path, none), today.get(path, none))
-        for path in sorted(then.keys() | today.keys())
-        if then.get(path) != today.get(path)
-    ]
-
-
-def digest(plan: object) -> str:
-    """The first 16 hexadecimal digits of the plan's SHA-256."""
-    return hashlib.sha256(as_json(plan).encode()).hexdigest()[:16]
