@@ -1,0 +1,208 @@
+"""The ledger of files: what became of each file that was taken, as rows of a compacted topic.
+
+Rule: an arrival number is given once, in the order in which files are decided about, and is durable before a
+record of its file is sent. A number names one file; each opening writes entries of its own under it, so that
+a worker that was replaced can overwrite none of its successor's. What is landed is not written here.
+
+A file that nobody has decided about yet is in no entry: a look at the folder says that it is announced or
+arriving, and one that is staged is staged for as long as this process lives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal, get_args
+
+from engine.errors import ContractBroken
+from engine.schema import Cell, Column, Identity, Int64, Relation, String
+from engine.source import Ends, Field, Kept, Row
+from engine.varint import SIZES, long
+
+State = Literal["announced", "arriving", "staged", "accepted", "refused", "published", "archived"]
+"""The life of a file. The first three are no entries."""
+
+STRAND: Final = "files"
+"""The strand of the ledger's own rows: each batch of entries has the next major."""
+
+TABLE: Final = "_files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file. Times are microseconds since 1970; ``modified_ns`` is the place's own and only compared.
+
+    ``feed`` is the flow's table (``partner.feed``). ``records`` are the details, ``problems`` those of them
+    that are not fit, ``totals`` counts and control totals. ``supersedes`` is the arrival of the file that it
+    takes the place of. ``code`` and ``reason`` say why it was refused. ``ends`` are the offsets behind its
+    last record, by partition. ``moved_to`` is where the file lies now, below the root. ``change`` is the
+    batch in which the entry was written, 0 before.
+    """
+
+    arrival: int
+    opening: str
+    change: int
+    state: State
+    partner: str
+    feed: str
+    folder: str
+    name: str
+    size: int
+    modified_ns: int
+    sha256: str
+    decided_us: int
+    records: int = 0
+    problems: int = 0
+    totals: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    sequence: int | None = None
+    supersedes: int | None = None
+    code: str = ""
+    reason: str = ""
+    published_us: int | None = None
+    ends: Mapping[str, int] = field(default_factory=dict, hash=False)
+    moved_to: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether its records are, or will be, on the topic."""
+        return self.state != "refused"
+
+
+_NUMBERS: Final = frozenset(
+    {
+        "arrival", "change", "size", "modified_ns", "decided_us", "records", "problems", "sequence",
+        "supersedes", "published_us",
+    }
+)  # fmt: skip
+_MAYBE: Final = frozenset({"sequence", "supersedes", "published_us"})
+_NAMES: Final = tuple(one.name for one in fields(Entry))
+
+
+def _number(field: bytes) -> bytes:
+    return b"" + field
+
+
+_TEXT: Final = Cell("text", lambda v: SIZES[len(v)] + v, bytes.decode, "SIZES[len(v)] + v", {"SIZES": SIZES})
+_LONG: Final = Cell("number", _number, lambda v: v.hex(), "v + NOTHING", {"NOTHING": b""})
+
+FILES: Final = Relation(
+    1,
+    "",
+    TABLE,
+    tuple(
+        Column(name, Int64(), name in _MAYBE, "bigint", _LONG)
+        if name in _NUMBERS
+        else Column(name, String(), nullable=False, declared="text", cell=_TEXT)
+        for name in _NAMES
+    ),
+    ("arrival", "opening"),
+    Identity.DEFAULT,
+)
+"""What the connector keeps; the schema is the connection's name."""
+
+
+def row(entry: Entry) -> Row:
+    """An entry as a row of ``FILES``."""
+    return "c", None, [_field(getattr(entry, name)) for name in _NAMES]
+
+
+def _field(value: object) -> Field:
+    match value:
+        case None:
+            return None
+        case int():
+            return long(value)
+        case str():
+            return value.encode("utf-8", "backslashreplace")
+        case _:
+            return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def entry(kept: Mapping[str, Any]) -> Entry:
+    """An entry as the topic gave it back."""
+    try:
+        said = {name: kept[name] for name in _NAMES}
+        said["totals"], said["ends"] = json.loads(said["totals"]), json.loads(said["ends"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise ContractBroken(f"an entry of the ledger of files that cannot be read: {error!r}") from None
+    if said["state"] not in get_args(State):
+        raise ContractBroken(f"an entry of the ledger of files in state {said['state']}")
+    return Entry(**said)
+
+
+class Ledger:
+    """What is known of the files that were taken.
+
+    Of one that is settled only its hash, name and numbers are remembered; the others are here whole.
+    """
+
+    def __init__(self, kept: Kept, opening: str, arrival: int, change: int) -> None:
+        self._opening = opening
+        self._open: dict[int, Entry] = {}
+        self._by_hash: dict[tuple[str, bytes], int] = {}
+        self._by_name: dict[tuple[str, str], int] = {}
+        self._numbered: dict[str, tuple[int, int]] = {}  # arrival and number of the newest file with one
+        self._changed: dict[int, Entry] = {}
+        self.change, self.last = change, arrival
+        for one in kept:
+            self._put(entry(one))
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The files that something is still to be done about, in the order of their numbers."""
+        return iter([self._open[arrival] for arrival in sorted(self._open)])
+
+    def number(self) -> int:
+        """The next arrival number."""
+        self.last += 1
+        return self.last
+
+    def same_bytes(self, feed: str, sha256: str) -> int | None:
+        """The file of a feed that had these bytes and was taken."""
+        return self._by_hash.get((feed, bytes.fromhex(sha256)))
+
+    def same_name(self, feed: str, name: str) -> int | None:
+        """The newest file of a feed that had this name and was taken."""
+        return self._by_name.get((feed, name))
+
+    def sequence(self, feed: str) -> int | None:
+        """The number that the newest file of a feed gave itself."""
+        return self._numbered[feed][1] if feed in self._numbered else None
+
+    def write(self, one: Entry) -> None:
+        """Keep an entry; it leaves with the next batch."""
+        self._changed[one.arrival] = one = replace(one, opening=self._opening)
+        self._put(one)
+
+    def batch(self) -> Sequence[Entry]:
+        """The entries that were written since the last batch, under the number of this change."""
+        if not self._changed:
+            return ()
+        self.change += 1
+        changed, self._changed = self._changed, {}
+        told = [replace(changed[arrival], change=self.change) for arrival in sorted(changed)]
+        for one in told:
+            self._put(one)
+        return told
+
+    def _put(self, one: Entry) -> None:
+        self.last, self.change = max(self.last, one.arrival), max(self.change, one.change)
+        if one.moved_to:
+            self._open.pop(one.arrival, None)
+        else:
+            self._open[one.arrival] = one
+        name, bytes_ = (one.feed, one.name), (one.feed, bytes.fromhex(one.sha256))
+        if not one.taken:
+            if self._by_hash.get(bytes_) == one.arrival:  # it was accepted, and could not be published
+                del self._by_hash[bytes_], self._by_name[name]
+            return
+        self._by_hash[bytes_] = one.arrival
+        self._by_name[name] = max(self._by_name.get(name, 0), one.arrival)
+        if one.sequence is not None:
+            newest = self._numbered.get(one.feed, (0, 0))
+            self._numbered[one.feed] = max(newest, (one.arrival, one.sequence))
+
+
+def ends_of(ends: Ends, feed: str) -> Mapping[str, int]:
+    """The offsets of one feed's topic, as an entry has them."""
+    return {str(partition): end for partition, end in sorted(ends.get(feed, {}).items())}

@@ -1,0 +1,60 @@
+"""Where files go when nothing is to be read of them any more: the archive, or the folder of errors.
+
+Rule: only the file that was decided about is moved. One of the same name that came since stays, and a file
+that somebody else took away is no fault. Its marker goes first: one that is left behind would call the next
+file of that name whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from connectors.files.config import FilesConfig
+from connectors.files.feeds import Feed
+from connectors.files.ledger import Entry
+from connectors.files.places import Listed, Place, Stat, kept_as, shown
+from connectors.files.ready import markers
+from engine.errors import SourceUnreachable
+
+GONE: Final = "gone"
+"""Where a file lies that was taken away by somebody else."""
+
+
+@dataclass(slots=True)
+class Moving:
+    """The folders of one connection."""
+
+    config: FilesConfig
+    place: Place
+    feeds: Mapping[str, Feed]
+    _odd: dict[tuple[str, str], str] = field(default_factory=dict)  # names that are no text, by what is shown
+
+    def saw(self, folder: str, listed: Sequence[Listed]) -> None:
+        """Remember the names of a folder that are no text."""
+        self._odd.update(
+            {(folder, text): one.name for one in listed if (text := shown(one.name)) != one.name}
+        )
+
+    def real(self, folder: str, name: str) -> str:
+        """A file's own name."""
+        return self._odd.get((folder, name), name)
+
+    def put_away(self, one: Entry) -> Entry:
+        """Move a file, if it still is the one that was decided about; its entry says where it is."""
+        name, to = self.real(one.folder, one.name), self.config.archive if one.taken else self.config.errors
+        was, new = Stat(one.size, one.modified_ns), kept_as(one.arrival, name)
+        state = "archived" if one.taken else one.state
+        if self.place.stat(to, new) == was:  # moved before a kill
+            return replace(one, state=state, moved_to=f"{to}/{shown(new)}")
+        if self.place.stat(one.folder, name) != was:
+            return replace(one, state=state, moved_to=GONE)
+        feed = self.feeds.get(one.feed)
+        for marker in markers(feed, name) if feed is not None else ():
+            self.place.move(one.folder, marker, to, kept_as(one.arrival, marker))
+        moved = self.place.move(one.folder, name, to, new)
+        if moved and self.place.stat(to, new) != was:
+            self.place.move(to, new, one.folder, name)
+            raise SourceUnreachable(f"{one.name} was replaced while it was moved", where=self.config.where)
+        return replace(one, state=state, moved_to=f"{to}/{shown(new)}" if moved else GONE)
