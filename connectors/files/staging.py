@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Generator
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,7 @@ class Staging:
         self._folder = Path(config.staging) if config.staging else Path(tempfile.gettempdir()) / name
         self._most, self._where = config.staging_max_bytes, config.where
         self._sizes: dict[str, int] = {}
+        self._held: Counter[str] = Counter()  # two files with the same bytes share a copy
 
     @property
     def room(self) -> int:
@@ -71,8 +73,12 @@ class Staging:
         finally:
             place.close(opened)
         part.rename(self._folder / digest)
-        self._sizes[digest] = listed.size
+        self._holds(digest, listed.size)
         return digest
+
+    def _holds(self, sha256: str, size: int) -> None:
+        self._sizes[sha256] = size
+        self._held[sha256] += 1
 
     def _copy(self, opened: Opened, part: Path, listed: Stat) -> Generator[None, None, str]:
         digest, size = hashlib.sha256(), 0
@@ -101,7 +107,7 @@ class Staging:
         path = self._folder / sha256
         with suppress(OSError), path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                self._sizes[sha256] = path.stat().st_size
+                self._holds(sha256, path.stat().st_size)
                 return True
         return False
 
@@ -111,7 +117,10 @@ class Staging:
         return os.fdopen(number, "rb")
 
     def drop(self, sha256: str) -> None:
-        """A copy that nobody reads any more."""
+        """Let a copy go: it is removed when nobody else reads it."""
+        self._held[sha256] -= 1
+        if self._held[sha256] > 0:
+            return
         (self._folder / sha256).unlink(missing_ok=True)
         self._sizes.pop(sha256, None)
 

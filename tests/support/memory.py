@@ -92,6 +92,7 @@ class Bench:
 
     open: Callable[[Mark | None, Collection[str], Mapping[str, int], Kept], AbstractContextManager[Source]]
     tables: dict[str, int] = field(default_factory=lambda: {"public.parcel": 2})  # → partitions
+    compact: frozenset[str] = frozenset()  # those of them that the connector keeps
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -104,7 +105,9 @@ class Bench:
     def capture(self) -> CapturePlan:
         """The plan of the capture."""
         topics = {
-            table: TopicPlan(f"shop.{table}", partitions, 1, 86_400_000, "backward", 1 << 20)
+            table: TopicPlan(
+                f"shop.{table}", partitions, 1, 86_400_000, "backward", 1 << 20, table in self.compact
+            )
             for table, partitions in self.tables.items()
         }
         return CapturePlan(
