@@ -1,1 +1,27 @@
-"""Partner files: each is accepted or refused as a whole, and each record of an accepted one is a row."""
+"""Partner files: each is accepted or refused as a whole, and each record of an accepted one is a row.
+
+The rooms: ``places`` and ``sftp`` reach files, ``ready`` says which are whole, ``staging`` copies them,
+``containers``, ``encodings`` and the formats frame, ``controls`` hold them to what partners say, ``reading``
+makes the two passes, ``deciding`` decides, ``ledger`` remembers, ``source`` runs, ``opening`` puts them together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from connectors.files.config import FilesConfig
+from connectors.files.ledger import FILES
+from connectors.files.looking import compare, measure, preflight, provision
+from connectors.files.opening import open_source
+from engine.source import Connector
+
+CONNECTOR: Final = Connector(
+    name="files",
+    config=FilesConfig,
+    open=open_source,
+    preflight=preflight,
+    provision=provision,
+    measure=measure,
+    compare=compare,
+    keeps=FILES,
+)

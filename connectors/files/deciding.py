@@ -1,7 +1,7 @@
 """What becomes of one file: accepted under the next arrival number, refused with its reason, or not yet.
 
 Rule: a file is decided about once, from its staged copy, in the order in which files came; a reason holds
-both sides of what does not agree. A file that changes while it is looked at is still arriving, and in no entry.
+both sides of what does not agree. A file that changes while it is looked at is still arriving, and no entry.
 """
 
 from __future__ import annotations

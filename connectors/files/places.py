@@ -50,11 +50,23 @@ class Listed:
     stat: Stat
 
 
+class Readable(Protocol):
+    """What gives bytes until there are none."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, or fewer; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let it go."""
+        ...
+
+
 class Opened(Protocol):
     """A file open for reading."""
 
     @property
-    def file(self) -> BinaryIO:
+    def file(self) -> Readable:
         """Its bytes."""
         ...
 

@@ -1,0 +1,115 @@
+"""What a connection to partner files needs, how it stands, and what waits there: looked at, never changed.
+
+Rule: a look takes nothing and decides nothing, and a preflight does not raise: a place that does not answer
+is a finding. What waits is told from outside of any worker: a dead worker's files are seen to pile up.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from connectors.files.config import FilesConfig
+from connectors.files.feeds import Feed
+from connectors.files.opening import feeds_of, place_of
+from connectors.files.places import Place
+from connectors.files.ready import Candidate, Standing, Watch
+from engine.errors import EcluseError, SourceUnready
+from engine.source import Finding, Measure, Need, TableSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file that nobody has decided about: it is announced, arriving, or ready to be taken."""
+
+    standing: Standing
+    feed: str
+    folder: str
+    name: str
+    size: int
+    modified_ns: int
+
+
+@contextmanager
+def _open(config: FilesConfig) -> Iterator[Place]:
+    place = place_of(config)
+    try:
+        yield place
+    finally:
+        place.let_go()
+
+
+def preflight(config: FilesConfig, tables: Sequence[TableSpec]) -> Sequence[Finding]:
+    """What keeps files from being taken; of a flow whose folder is missing, that flow alone."""
+    try:
+        with _open(config) as place:
+            found = [Finding("ok", "place", f"{config.where} answers")]
+            for table, feed in feeds_of(tables).items():
+                if not place.there(feed.folder):
+                    found.append(_missing(config, table, feed))
+            return [*found, *_staging(config)]
+    except EcluseError as error:
+        return [Finding("fail", "place", error.what, fix=error.hint, code=error.code)]
+
+
+def _missing(config: FilesConfig, table: str, feed: Feed) -> Finding:
+    text = f"{table}: there is no folder {feed.folder} in {config.where}"
+    return Finding("fail", feed.folder, text, _mkdir(config, feed.folder), SourceUnready.code, table)
+
+
+def _staging(config: FilesConfig) -> Iterator[Finding]:
+    folder = Path(config.staging or ".")
+    if config.staging and folder.is_dir():
+        free = shutil.disk_usage(folder).free
+        if free < config.staging_max_bytes:
+            text = f"{free} bytes are free for staging, which may hold {config.staging_max_bytes}"
+            yield Finding("warn", "staging", text, fix=f"make room in {folder}, or lower staging_max_bytes")
+
+
+def provision(config: FilesConfig, tables: Sequence[TableSpec]) -> Sequence[str]:
+    """The folders to be made, as a person would make them."""
+    return [_mkdir(config, folder) for folder in _folders(config, feeds_of(tables))]
+
+
+def compare(config: FilesConfig, tables: Sequence[TableSpec]) -> Sequence[Need]:
+    """How the folders stand."""
+    with _open(config) as place:
+        return [
+            Need("folder", folder, "there")
+            if place.there(folder)
+            else Need("folder", folder, "missing", f"in {config.where}", (_mkdir(config, folder),))
+            for folder in _folders(config, feeds_of(tables))
+        ]
+
+
+def _folders(config: FilesConfig, feeds: Mapping[str, Feed]) -> Sequence[str]:
+    return list(dict.fromkeys([*(feed.folder for feed in feeds.values()), config.archive, config.errors]))
+
+
+def _mkdir(config: FilesConfig, folder: str) -> str:
+    path = shlex.quote(str(PurePosixPath(config.root) / folder))
+    return f"mkdir -p {path}" if config.protocol == "local" else f"-mkdir {path}"
+
+
+def measure(config: FilesConfig) -> Measure:
+    """Whether the place answers. What waits there depends on the flows: see ``waiting``."""
+    with _open(config) as place:
+        return Measure(state="there" if place.there(".") else "missing")
+
+
+def waiting(config: FilesConfig, tables: Sequence[TableSpec]) -> Sequence[Waiting]:
+    """The files that wait, in the order in which they came to their folder."""
+    feeds = feeds_of(tables)
+    watch = Watch(feeds, time.monotonic)
+    with _open(config) as place:
+        seen = [found for folder in watch.folders for found in watch.look(folder, place.list(folder))]
+    return [_waiting(standing, one) for standing, one in seen]
+
+
+def _waiting(standing: Standing, one: Candidate) -> Waiting:
+    return Waiting(standing, one.feeds[0], one.folder, one.shown, one.stat.size, one.stat.modified_ns)
