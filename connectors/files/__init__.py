@@ -2,7 +2,7 @@
 
 The rooms: ``places`` and ``sftp`` reach files, ``ready`` says which are whole, ``staging`` copies them,
 ``containers``, ``encodings`` and the formats frame, ``controls`` hold them to what partners say, ``reading``
-makes the two passes, ``deciding`` decides, ``ledger`` remembers, ``source`` runs, ``opening`` puts them together.
+makes the two passes, ``deciding`` decides, ``ledger`` remembers, ``source`` runs, ``opening`` composes.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import io
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -32,11 +32,11 @@ _SECOND: Final = 1_000_000_000
 @dataclass(slots=True)
 class _RemoteFile:
     file: Readable
-    remote: Any
+    told: Callable[[], Stat]
 
     def stat(self) -> Stat:
         """How it stands now."""
-        return _stat(self.remote.stat())
+        return self.told()
 
 
 class SftpPlace:
@@ -75,7 +75,11 @@ class SftpPlace:
             remote.settimeout(_CALL_S)
             size = remote.stat().st_size or 0
             remote.prefetch(size, max_concurrent_requests=64)
-            return _RemoteFile(_Translating(remote, self), remote)
+            return _RemoteFile(_Translating(remote, self), lambda: self._told(folder, remote))
+
+    def _told(self, folder: str, remote: Any) -> Stat:
+        with self._translated(folder):
+            return _stat(remote.stat())
 
     def close(self, opened: Opened) -> None:
         """Let an open file go."""

@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 
 from connectors.files.config import FilesConfig
 from connectors.files.places import Opened, Place, Stat
-from engine.errors import SourceRefused, SourceUnready
+from engine.errors import SourceRefused, SourceUnreachable, SourceUnready
 
 _PIECE: Final = 1 << 20
 
@@ -95,7 +95,7 @@ class Staging:
                     yield
         except OSError as error:
             if error.errno != errno.ENOSPC:
-                raise
+                raise SourceUnreachable(f"a file cannot be copied: {error}", where=self._where) from error
             hint = f"make room in {self._folder}, or lower staging_max_bytes"
             raise SourceRefused(f"staging is full at {size} bytes", where=self._where, hint=hint) from error
         if size != listed.size or opened.stat() != listed:
@@ -113,7 +113,10 @@ class Staging:
 
     def open(self, sha256: str) -> BinaryIO:
         """A copy, for reading."""
-        number = os.open(self._folder / sha256, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            number = os.open(self._folder / sha256, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:  # the next opening copies it again
+            raise SourceUnreachable(f"a staged copy cannot be read: {error}", where=self._where) from error
         return os.fdopen(number, "rb")
 
     def drop(self, sha256: str) -> None:

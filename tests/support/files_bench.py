@@ -30,7 +30,8 @@ def bench_of(world: FilesWorld, partitions: int = 1) -> Bench:
     ) -> Iterator[Source]:
         del asked
         tables = [one for one in world.tables if f"{one.schema}.{one.table}" not in out]
-        clock = Clock(bench.clock._look, bench.clock.clock().wall, lambda _: None)
+        time = bench.clock.clock()
+        clock = Clock(time.monotonic, time.wall, lambda _: None)
         with open_source(world.config, tables, mark, kept, clock=clock, at=world.at) as source:
             yield source
 

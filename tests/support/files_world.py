@@ -6,6 +6,7 @@ was given, and a later one takes the place of an earlier one with the same key.
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,8 +40,6 @@ def spec(name: str = "orders", **more: Any) -> TableSpec:
 
 def value(field: Any, name: str) -> Any:
     """What a field of an entry is, read from the bytes of its record."""
-    import io
-
     type_ = next(c.type for c in FILES.columns if c.name == name)
     if field is None or type_ != Int64():
         return None if field is None else field.decode()
@@ -70,7 +69,7 @@ class FilesWorld:
 
     @property
     def config(self) -> FilesConfig:
-        settings = {
+        settings: dict[str, Any] = {
             "root": str(self.root / "place"),
             "staging": str(self.root / "staging"),
             "poll_s": 0.01,
@@ -147,3 +146,28 @@ class KeptSource:
 
     def confirm(self, mark: Mark, ends: Ends = NO_ENDS) -> None:
         self.source.confirm(mark, ends)
+
+
+HEAD = "id,town\n"
+
+
+def settled(world: FilesWorld, mark: Mark | None = None, rounds: int = 3) -> Mark:
+    """Read, and confirm the newest mark, a few times."""
+    with world.opened(mark) as source:
+        for _ in range(rounds):
+            marks = [item for item in source.read(limit=10_000, wait_s=0.1) if isinstance(item, Mark)]
+            mark = marks[-1] if marks else mark
+            if mark is not None:
+                source.confirm(mark)
+    assert mark is not None
+    return mark
+
+
+def fates(world: FilesWorld) -> list[tuple[str, str, str]]:
+    """The name, state and code of each file."""
+    return [(one.name, one.state, one.code) for one in world.entries]
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())

@@ -1,4 +1,4 @@
-"""A capture of partner files that is killed between any two steps: nothing lost, nothing twice, ids the same."""
+"""A capture of partner files killed between any two steps: nothing lost, nothing twice, no id changed."""
 
 from __future__ import annotations
 
