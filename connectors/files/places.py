@@ -133,15 +133,15 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def kept_as(arrival: int, name: str, end: str = "") -> str:
+def kept_as(arrival: int, name: str) -> str:
     """The name of a file that has been dealt with: no two have the same, and none is too long for a name.
 
     >>> kept_as(7, "a.csv"), len(kept_as(7, "é" * 200).encode()) <= NAME_BYTES_MAX
     ('7-a.csv', True)
     """
     before = f"{arrival}-"
-    room = NAME_BYTES_MAX - len(before) - len(os.fsencode(end))
-    return before + os.fsencode(name)[:room].decode("utf-8", "surrogateescape") + end
+    cut = os.fsencode(name)[: NAME_BYTES_MAX - len(before)]
+    return before + cut.decode("utf-8", "ignore" if shown(name) == name else "surrogateescape")
 
 
 @dataclass(slots=True)

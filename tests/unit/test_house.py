@@ -141,6 +141,7 @@ CATCHES = {
     "engine.lake.quarantine": {"EcluseError"},
     "connectors.postgres.preflight": {"EcluseError"},
     "connectors.postgres.stream": {"SourceUnreachable"},
+    "connectors.files.looking": {"EcluseError"},
     "engine.pump.loop": {"EcluseError", "TopicRefused", "RegistryRefused"},
     "engine.pump.opening": {"GapSuspected"},
     "engine.pump.routes": {"RegistryRefused"},
