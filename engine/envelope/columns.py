@@ -29,7 +29,7 @@ def generate(relation: Relation, frame: Frame, op: str = "r") -> ByColumns:
     """
     scope: dict[str, Any] = {
         "join": b"".join, "crc32": zlib.crc32, "repeat": repeat, "SOME_SIZES": SOME_SIZES,
-        "optional": _optional, "key_head": frame.key_head,
+        "optional": _optional, "texts": _texts, "key_head": frame.key_head,
     }  # fmt: skip
     for number, column in enumerate(relation.columns):
         trust(column.cell)
@@ -64,6 +64,8 @@ def _lines(relation: Relation, frame: Frame, op: str) -> Iterator[str]:
             yield f"    k{number} = {_key_column(number, column.cell)}"
         elif column.nullable and column.cell.many:
             yield f"    b{number}, e{number} = optional(many_{number}, c{number})"
+        elif column.nullable and _sized(number, column.cell):
+            yield f"    b{number}, e{number} = texts(c{number})"
     if not relation.key:
         yield f"    bodies = {_joined([SOME, *image])}"
         image = ["bodies"]
@@ -108,15 +110,20 @@ def _image(number: int, column: Column, *, in_key: bool) -> list[Part]:
     if in_key:
         return [SOME, f"k{number}"]
     if column.nullable:
-        if cell.many:
+        if cell.many or _sized(number, cell):
             return [f"b{number}", f"e{number}"]
         return [f"[{_or_null(expressions(cell, number, 'v'))} for v in {name}]"]
     if cell.many:
         return [SOME, f"many_{number}({name})"]
     parts = expressions(cell, number, "v")
-    if parts == ["SIZES[len(v)]", "v"]:
+    if _sized(number, cell):
         return [f"map(SOME_SIZES.__getitem__, map(len, {name}))", name]
     return [SOME, *(_each(part, name) for part in parts)]
+
+
+def _sized(number: int, cell: Cell) -> bool:
+    """Whether a cell gives nothing but a length and the field itself."""
+    return expressions(cell, number, "v") == ["SIZES[len(v)]", "v"]
 
 
 def _each(part: str, name: str) -> str:
@@ -147,3 +154,13 @@ def _optional(many: Many, fields: Sequence[bytes | None]) -> tuple[Iterable[byte
         if v is None:
             branches[at], made[at] = NULL, b""
     return branches, made
+
+
+def _texts(fields: Sequence[bytes | None]) -> tuple[Iterable[bytes], Iterable[bytes]]:
+    """The same for texts, whose encoding is a length and themselves."""
+    if None not in fields:
+        return map(SOME_SIZES.__getitem__, map(len, fields)), fields  # type: ignore[arg-type, return-value]
+    if fields.count(None) == len(fields):
+        return repeat(NULL, len(fields)), repeat(b"", len(fields))
+    sizes = [NULL if v is None else SOME_SIZES[len(v)] for v in fields]
+    return sizes, [b"" if v is None else v for v in fields]

@@ -11,7 +11,7 @@ from connectors.files.ledger import Entry, Ledger
 from engine.envelope import Record
 from engine.errors import CaptureFenced, GapSuspected, SourceUnready
 from engine.marks import Marks
-from engine.pump import run
+from engine.pump import kept, run
 from engine.source import STREAM, Packed, Rows
 from engine.supervise import Parked
 from tests.support.files_bench import bench_of, entries, parked, rows, runs
@@ -151,6 +151,22 @@ def test_f2_of_two_workers_at_once_the_older_one_sends_no_row(tmp_path: Path) ->
     assert isinstance(end, Parked)
     assert isinstance(end.error, CaptureFenced)
     assert rows(bench) == []
+
+
+def test_a_record_of_a_newer_writer_is_newer_wherever_it_lies(tmp_path: Path) -> None:
+    world = FilesWorld(tmp_path)
+    bench = bench_of(world)
+    for number, name in enumerate(("a.csv", "b.csv"), 1):
+        world.put(name, f"{HEAD}{number},Aix\n")
+        runs(bench, number)
+    stored = list(bench.topic.read(KEPT, 0, *bench.topic.offsets([KEPT])[KEPT][0]))
+    old, new = stored[0], stored[-1]
+    for key in (b"another key", new.key):  # a writer that was replaced sends what it had
+        bench.topic.send(KEPT, 0, [Record(key=key, value=old.value or b"")])
+    bench.topic.flush()
+    rows_ = kept.read(bench.topic, bench.registry, bench.capture).rows
+    assert rows_[-1]["name"] == "b.csv"
+    assert [row["state"] for row in rows_ if row["name"] == "b.csv"] == ["archived"]
 
 
 def test_an_entry_of_a_newer_writer_rules_whatever_lies_behind_it() -> None:

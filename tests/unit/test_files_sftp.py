@@ -8,6 +8,7 @@ from typing import Any
 
 import paramiko
 import pytest
+from pydantic import SecretStr
 
 from connectors.files.looking import compare, preflight
 from connectors.files.sftp import SftpPlace
@@ -27,8 +28,6 @@ def served(tmp_path: Path) -> Iterator[tuple[FilesWorld, Serving]]:
 
 
 def settings(serving: Serving, **more: Any) -> dict[str, Any]:
-    from pydantic import SecretStr
-
     return {
         "protocol": "sftp", "root": "/place", "host": "127.0.0.1", "port": serving.port, "user": USER,
         "password": SecretStr(PASSWORD), "host_key": serving.host_key,
@@ -76,6 +75,16 @@ def test_f20_a_key_of_another_kind_is_refused_too(served: tuple[FilesWorld, Serv
     assert not any(line.is_authenticated() for line in serving.lines)
 
 
+def test_f20_a_host_without_a_key_is_refused_and_none_is_learnt(
+    served: tuple[FilesWorld, Serving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, serving = served
+    monkeypatch.setattr(paramiko.HostKeys, "add", lambda *_: None)
+    with pytest.raises(SourceRefused, match="host_key"):
+        SftpPlace(world.config)
+    assert not any(line.is_authenticated() for line in serving.lines)
+
+
 @pytest.mark.parametrize("key", ["", "nonsense", "ssh-ed25519", "ssh-rsa AAAA"])
 def test_a_host_key_that_is_none_is_refused(key: str, served: tuple[FilesWorld, Serving]) -> None:
     world, serving = served
@@ -85,8 +94,6 @@ def test_a_host_key_that_is_none_is_refused(key: str, served: tuple[FilesWorld, 
 
 
 def test_a_wrong_password_is_refused_and_not_shown(served: tuple[FilesWorld, Serving]) -> None:
-    from pydantic import SecretStr
-
     world, serving = served
     world.settings = settings(serving, password=SecretStr("canary-4711"))
     (finding,) = preflight(world.config, world.tables)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,59 @@ def test_f4_a_file_that_is_rewritten_while_it_is_read_is_still_arriving(
     assert world.entries[0].records == 3
 
 
+@dataclass
+class TornFile:
+    """An open file that somebody writes over, in its size, behind the first piece that is read of it."""
+
+    opened: Any
+    path: Path
+
+    @property
+    def file(self) -> Any:
+        return self
+
+    def stat(self) -> Stat:
+        found: Stat = self.opened.stat()
+        return found
+
+    def read(self, _: int) -> bytes:
+        got: bytes = self.opened.file.read(16)
+        stat = self.path.stat()
+        if got:
+            self.path.write_bytes(b"x" * stat.st_size)
+            os.utime(self.path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+        return got
+
+    def close(self) -> None:
+        self.opened.file.close()
+
+
+class Torn(LocalPlace):
+    """A folder whose file is written over, once, between two pieces that are read of it."""
+
+    def __init__(self, world: FilesWorld) -> None:
+        super().__init__(world.config.root, "")
+        self.world, self.left = world, 1
+
+    def open(self, folder: str, name: str) -> Any:
+        opened = super().open(folder, name)
+        if opened is not None and self.left:
+            self.left -= 1
+            return TornFile(opened, self.world.inbox / name)
+        return opened
+
+
+def test_f4_a_file_that_is_written_over_between_two_pieces_is_not_taken_for_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = FilesWorld(tmp_path)
+    world.put("a.csv", HEAD + "1,Aix\n" * 5)
+    monkeypatch.setattr("connectors.files.opening.place_of", lambda _: Torn(world))
+    settled(world)
+    assert fates(world) == [("a.csv", "refused", "header.mismatch")]
+    assert world.entries[0].sha256 == hashlib.sha256(b"x" * 38).hexdigest()
+
+
 def test_f4_the_copy_is_read_and_not_the_file(tmp_path: Path) -> None:
     world = FilesWorld(tmp_path)
     path = world.put("a.csv", HEAD + "1,Aix\n")
@@ -149,7 +204,7 @@ def test_f4_the_copy_is_read_and_not_the_file(tmp_path: Path) -> None:
 # --- F5 and after a kill -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("then", ["gone", "another"])
+@pytest.mark.parametrize("then", ["gone", "another", "disguised"])
 def test_f5_an_accepted_file_whose_bytes_are_lost_is_a_gap_by_name(then: str, tmp_path: Path) -> None:
     world = FilesWorld(tmp_path)
     path = world.put("a.csv", HEAD + "1,Aix\n")
@@ -159,7 +214,11 @@ def test_f5_an_accepted_file_whose_bytes_are_lost_is_a_gap_by_name(then: str, tm
                 break
     for copy in (world.root / "staging").iterdir():
         copy.unlink()
+    was = path.stat()
     path.unlink()
+    if then == "disguised":  # of the same size, and with the same time
+        path.write_text(HEAD + "2,Arl\n")
+        os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
     if then == "another":
         world.put("a.csv", HEAD + "2,Brest\n")
     settled(world)
@@ -167,7 +226,7 @@ def test_f5_an_accepted_file_whose_bytes_are_lost_is_a_gap_by_name(then: str, tm
     assert "a.csv" in world.gaps[0].text
     first, *more = fates(world)
     assert first == ("a.csv", "refused", "file.gone")
-    assert more == ([] if then == "gone" else [("a.csv", "archived", "")])
+    assert more == ([("a.csv", "archived", "")] if then == "another" else [])
 
 
 def test_f5_a_copy_that_is_left_is_as_good_as_the_file(tmp_path: Path) -> None:
@@ -230,6 +289,7 @@ def test_f8_links_folders_and_pipes_are_no_files(tmp_path: Path) -> None:
     settled(world)
     assert world.entries == []
     place = LocalPlace(world.config.root, "")
+    assert place.list("in") == []
     for name in ("link.csv", "folder.csv", "pipe.csv", "../../secret.csv", "/etc/passwd", ".."):
         assert place.open("in", name) is None
 
@@ -291,3 +351,20 @@ def test_staging_is_bounded_and_a_file_beyond_it_is_refused_with_both_numbers(tm
     assert "1080008" in world.entries[0].reason
     assert "1048576" in world.entries[0].reason
     assert max(most) <= 1 << 20
+
+
+def test_a_refused_file_is_put_aside_only_once_its_entry_is_durable(tmp_path: Path) -> None:
+    world = FilesWorld(tmp_path)
+    world.put("a.csv", "wrong\n")
+    world.put("b.csv", HEAD + "1,Aix\n")
+    decided: list[str] = []
+    world.at = decided.append
+    with world.opened() as source:
+        mark = None
+        while "files.decided" not in decided:
+            mark = next((item for item in source.read(limit=1, wait_s=0) if isinstance(item, Mark)), mark)
+        assert mark is not None
+        source.confirm(mark)  # a keep-alive, while the other file is still looked at
+        assert names(world.inbox) == ["a.csv", "b.csv"]
+        source.confirm(drain(source, 1).marks[-1])
+    assert names(world.inbox) == []
