@@ -105,6 +105,7 @@ def test_nothing_of_a_file_is_sent_before_its_entry_is_durable(tmp_path: Path) -
     world.at = lambda step: seen.append([e.state for e in entries(bench)]) if "rows-given" in step else None
     runs(bench, 4)
     assert seen[0] == ["accepted", "accepted", "refused", "accepted"]
+    assert bench.clock.waited == []  # nothing had to be tried again
 
 
 def test_an_entry_says_where_the_topic_ended_behind_its_file(tmp_path: Path) -> None:
