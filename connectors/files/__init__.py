@@ -11,7 +11,7 @@ from typing import Final
 
 from connectors.files.config import FilesConfig
 from connectors.files.ledger import FILES
-from connectors.files.looking import compare, measure, preflight, provision
+from connectors.files.looking import compare, measure, preflight, provision, show_arrival
 from connectors.files.opening import open_source
 from engine.source import Connector
 
@@ -23,5 +23,6 @@ CONNECTOR: Final = Connector(
     provision=provision,
     measure=measure,
     compare=compare,
+    show=show_arrival,
     keeps=FILES,
 )

@@ -20,8 +20,8 @@ from engine.schema import Cell, Column, Identity, Int64, Relation, String
 from engine.source import Ends, Field, Kept, Row
 from engine.varint import SIZES, long
 
-State = Literal["announced", "arriving", "staged", "accepted", "refused", "published", "archived"]
-"""The life of a file. The first three are no entries."""
+State = Literal["accepted", "refused", "published", "archived"]
+"""What became of a file."""
 
 STRAND: Final = "files"
 """The strand of the ledger's own rows: each batch of entries has the next major."""

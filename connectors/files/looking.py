@@ -25,7 +25,7 @@ from engine.source import Finding, Measure, Need, TableSpec
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A file that nobody has decided about: it is announced, arriving, or ready to be taken."""
+    """A file that nobody has decided about: it is arriving, or ready to be taken."""
 
     standing: Standing
     feed: str
@@ -100,6 +100,15 @@ def measure(config: FilesConfig) -> Measure:
     """Whether the place answers. What waits there depends on the flows: see ``waiting``."""
     with _open(config) as place:
         return Measure(state="there" if place.there(".") else "missing")
+
+
+def show_arrival(major: int) -> str:
+    """A position as people know it here.
+
+    >>> show_arrival(7)
+    'arrival 7'
+    """
+    return f"arrival {major}"
 
 
 def waiting(config: FilesConfig, tables: Sequence[TableSpec]) -> Sequence[Waiting]:

@@ -41,6 +41,11 @@ class Moving:
         """A file's own name."""
         return self._odd.get((folder, name), name)
 
+    def places(self, one: Entry) -> Sequence[tuple[str, str]]:
+        """Where an accepted file may lie: a worker that ended may have archived it already."""
+        name = self.real(one.folder, one.name)
+        return (one.folder, name), (self.config.archive, kept_as(one.arrival, name))
+
     def put_away(self, one: Entry) -> Entry:
         """Move a file, if it still is the one that was decided about; its entry says where it is."""
         name, to = self.real(one.folder, one.name), self.config.archive if one.taken else self.config.errors

@@ -39,7 +39,7 @@ class Candidate:
         return shown(self.name)
 
 
-Standing = Literal["announced", "arriving", "ready"]
+Standing = Literal["arriving", "ready"]
 
 
 @dataclass(slots=True)

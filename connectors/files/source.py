@@ -176,19 +176,20 @@ class FilesSource:
 
     def _staged_again(self, one: Entry) -> Generator[_Pause, None, str]:
         """Why the bytes of a file are not there any more; empty if they are."""
-        stat = Stat(one.size, one.modified_ns)
-        name = self.moving.real(one.folder, one.name)
-        filling = self.deciding.staging.fill(self.deciding.place, one.folder, name, stat)
-        try:
-            digest = yield from _busy(filling)
-        except (Changed, TooLarge):
-            return "has other bytes now than it was accepted with"
-        if digest is None:
-            return "is not there any more"
-        if digest != one.sha256:
-            self.deciding.staging.drop(digest)
-            return f"has the hash {digest} now, and was accepted with {one.sha256}"
-        return ""
+        stat, staging = Stat(one.size, one.modified_ns), self.deciding.staging
+        trouble = "is not there any more"
+        for folder, name in self.moving.places(one):
+            try:
+                digest = yield from _busy(staging.fill(self.deciding.place, folder, name, stat))
+            except (Changed, TooLarge):
+                trouble = "has other bytes now than it was accepted with"
+                continue
+            if digest == one.sha256:
+                return ""
+            if digest is not None:
+                staging.drop(digest)
+                trouble = f"has the hash {digest} now, and was accepted with {one.sha256}"
+        return trouble
 
     def _gap(self, one: Entry, why: str, code: str) -> TableGap:
         schema, _, table = one.feed.partition(".")

@@ -242,6 +242,23 @@ def test_f5_a_copy_that_is_left_is_as_good_as_the_file(tmp_path: Path) -> None:
     assert world.gaps == []
 
 
+def test_f5_a_file_that_a_worker_before_archived_is_read_there(tmp_path: Path) -> None:
+    world = FilesWorld(tmp_path)
+    path = world.put("a.csv", HEAD + "1,Aix\n")
+    with world.opened() as source:
+        for item in source.read(limit=10, wait_s=0.5):
+            if isinstance(item, Mark) and item.barrier:
+                break
+    for copy in (world.root / "staging").iterdir():
+        copy.unlink()
+    path.rename(world.root / "place" / "archive" / "1-a.csv")
+    with world.opened() as source:
+        source.confirm(drain(source, 1).marks[-1])
+        drain(source, 0)
+    assert world.gaps == []
+    assert fates(world) == [("a.csv", "archived", "")]
+
+
 def test_a_ledger_that_knows_less_than_the_mark_stops_the_capture(tmp_path: Path) -> None:
     world = FilesWorld(tmp_path)
     world.put("a.csv", HEAD + "1,Aix\n")
