@@ -6,18 +6,13 @@ there. What it says is held against the file when that is taken. A plain marker 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from connectors.files.config import FilesConfig
-from connectors.files.feeds import Feed
-from connectors.files.places import Place, fit
-from connectors.files.ready import Candidate, markers
+from connectors.files.places import Place
+from connectors.files.ready import Candidate
 from connectors.files.records import Refused
-from engine.errors import Unusable
 
 _MOST: Final = 64 << 10
 _VERSION: Final = 1
@@ -75,32 +70,3 @@ def _read(said: bytes) -> Announced | None:
     if any(type(told[name]) is bool or not isinstance(told[name], kinds) for name, kinds in whole.items()):
         raise Refused("announced.kind", "the announcement holds values of another kind")
     return Announced(**told)
-
-
-def announce(place: Place, config: FilesConfig, feed: Feed, path: Path, *, records: int | None = None) -> str:
-    """Announce a file that lies whole in its folder; gives the sidecar's name."""
-    name = path.name
-    if not fit(name):
-        raise Unusable(f"{path} names no file", hint="name the file as it lies in its folder")
-    digest, size = hashlib.sha256(), 0
-    opened = place.open(feed.folder, name)
-    if opened is None:
-        raise Unusable(
-            f"there is no file {name} in {feed.folder}",
-            where=config.where,
-            hint="move the file there first, then announce it",
-        )
-    try:
-        before = opened.stat()
-        while piece := opened.file.read(1 << 20):
-            size += len(piece)
-            digest.update(piece)
-        if opened.stat() != before or size != before.size:
-            raise Unusable(
-                f"{name} changed while it was read", where=config.where, hint="announce it when it is whole"
-            )
-    finally:
-        place.close(opened)
-    sidecar = markers(feed, name)[0]
-    place.write(feed.folder, sidecar, Announced(feed.partner, size, digest.hexdigest(), records).dump())
-    return sidecar

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from connectors.files import CONNECTOR
-from connectors.files.announced import announce
+from connectors.files.announcing import announce
 from connectors.files.ledger import FILES
 from connectors.files.looking import waiting
 from connectors.files.opening import feeds_of
-from connectors.files.places import LocalPlace
 from engine.errors import SourceUnready, Unusable
 from engine.source import TableSpec
 from tests.support.files_world import HEAD, FilesWorld, fates, names, settled, spec
@@ -24,7 +23,7 @@ MARKER = {"by": "marker", "suffix": ".done"}
 def announced(world: FilesWorld, name: str = "a.csv", **more: Any) -> str:
     config = world.config
     feed = feeds_of(world.tables)["acme.orders"]
-    return announce(LocalPlace(config.root, config.where), config, feed, Path(name), **more)
+    return announce(config, feed, Path(name), **more)
 
 
 @pytest.mark.parametrize("by", [MARKER, {"by": "stable", "stable_s": 1000.0}])
