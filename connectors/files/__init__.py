@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from connectors.files.config import FilesConfig
+from connectors.files.feeds import Feed
 from connectors.files.ledger import FILES
 from connectors.files.looking import compare, measure, preflight, provision, show_arrival
 from connectors.files.opening import open_source
@@ -18,6 +19,7 @@ from engine.source import Connector
 CONNECTOR: Final = Connector(
     name="files",
     config=FilesConfig,
+    flow=Feed,
     open=open_source,
     preflight=preflight,
     provision=provision,
