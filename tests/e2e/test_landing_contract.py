@@ -291,31 +291,9 @@ def test_i7_a_batch_is_completed_with_the_contract_that_it_began_with(landing: L
     assert [row["amount"] for row in table.rows()] == [Exact("1234.50")]
 
 
-def test_a_cell_is_made_once_and_not_in_the_method_that_decodes(
+def test_a_cell_is_made_once_outside_of_the_decoding_and_no_batch_brings_code(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    positive = Check("positive", OnFail.QUARANTINE, Expression("amount >= 0 AND day > DATE '2000-01-01'"))
-    ours = partner(landing, checks=[positive])
-    plans: list[str] = []
-    made = append.rows
-
-    def seen(*given: Any, **more: Any) -> Any:
-        rows = made(*given, **more)
-        plans.append(rows.frame._jdf.queryExecution().executedPlan().toString())  # noqa: SLF001 - what Spark runs
-        return rows
-
-    monkeypatch.setattr(append, "rows", seen)
-    ours.send(*GOOD)
-    landing.land()
-    lines = plans[-1].splitlines()
-    cells = [line for line in lines if "decimal(10,2)" in line and "RLIKE" in line]
-    assert len(cells) == 1, plans[-1]
-    assert plans[-1].count("[0-9]{1,3}(?:") == cells[0].count("[0-9]{1,3}(?:") == 1  # that of the amount
-    assert "*(" not in cells[0].partition("Project")[0]
-    assert "from_avro" not in cells[0]
-
-
-def test_a_batch_of_texts_like_the_one_before_it_brings_nothing_to_compile(landing: Landing) -> None:
     positive = Check("positive", OnFail.QUARANTINE, Expression("amount >= 0"))
     ours = partner(landing, checks=[positive], partitions=2, rows_per_commit=20_002)
     table = ours.table
@@ -334,7 +312,22 @@ def test_a_batch_of_texts_like_the_one_before_it_brings_nothing_to_compile(landi
             metrics = jvm.org.apache.spark.metrics.source.CodegenMetrics
             compiled_by.append(metrics.METRIC_COMPILATION_TIME().getCount())
 
+    plans: list[str] = []
+    made = append.rows
+
+    def seen(*given: Any, **more: Any) -> Any:
+        rows = made(*given, **more)
+        plans.append(rows.frame._jdf.queryExecution().executedPlan().toString())  # noqa: SLF001 - what Spark runs
+        return rows
+
+    monkeypatch.setattr(append, "rows", seen)
     landing.at = count
     landing.land()
+    cells = [line for line in plans[1].splitlines() if "decimal(10,2)" in line and "RLIKE" in line]
+    assert len(cells) == 1, plans[1]
+    assert plans[1].count("[0-9]{1,3}(?:") == cells[0].count("[0-9]{1,3}(?:") == 1  # that of the amount
+    assert "*(" not in cells[0].partition("Project")[0], plans[1]
+    assert "*(" in plans[1]
+    assert "from_avro" not in cells[0]
     assert [bool(e.quarantined) for e in table.entries()[:3]] == [True] * 3
     assert compiled_by[2] - compiled_by[1] == 0
