@@ -25,8 +25,8 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
 
-from pydantic import BaseModel
-
+from engine.contract.said import Records as Records  # noqa: PLC0414 - a connector sees only this door
+from engine.contract.said import Said as Said  # noqa: PLC0414 - the same
 from engine.schema import Relation
 
 
@@ -348,6 +348,7 @@ class Connector(Generic[C]):
     know again at its next opening and no mark could hold: a relation of one compacted topic, whose rows leave
     the source like any others (in the schema of the connection's name) and come back to ``open``. ``flow`` is
     the model of what a flow says of its source (``TableSpec.said``), as strict as ``config``; None: a table.
+    ``config`` is validated with the project's ``folder`` as its context, for paths of this machine.
     """
 
     name: str
@@ -360,7 +361,7 @@ class Connector(Generic[C]):
     compare: Callable[[C, Sequence[TableSpec]], Sequence[Need]] = no_needs
     tables: Callable[[C], Sequence[TableFound]] = no_tables
     keeps: Relation | None = None
-    flow: type[BaseModel] | None = None
+    flow: type[Said] | None = None
 
 
 AnyConnector = Connector[Any]

@@ -9,14 +9,23 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 def _below(folder: str) -> str:
     path = PurePosixPath(folder)
     if path.is_absolute() or ".." in path.parts or "\0" in folder:
         raise ValueError("a folder below the root: relative, and without ..")
-    return folder
+    return str(path)
 
 
 Below = Annotated[str, AfterValidator(_below)]
@@ -26,9 +35,10 @@ Below = Annotated[str, AfterValidator(_below)]
 class FilesConfig(BaseModel):
     """One place where partners drop files: a folder of this machine, or one of an SFTP server.
 
-    ``host_key`` is the server's key as ``known_hosts`` has it (``ssh-ed25519 AAAA…``): another is refused.
-    ``staging`` is a folder of this machine; copies of at most ``staging_max_bytes`` lie there while they are
-    read. ``poll_s`` is how often the folders are listed, in seconds.
+    ``root`` of this machine and ``staging`` may be relative to the project. ``host_key`` is the server's key
+    as ``known_hosts`` has it (``ssh-ed25519 AAAA…``): another is refused. Copies of at most
+    ``staging_max_bytes`` lie in ``staging``, a folder of this machine, while they are read. ``poll_s`` is how
+    often the folders are listed, in seconds.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -48,6 +58,14 @@ class FilesConfig(BaseModel):
     poll_s: float = Field(default=5.0, gt=0)
     project: str = ""
     connection: str = ""
+
+    @field_validator("root", "staging")
+    @classmethod
+    def _of_the_project(cls, path: str, known: ValidationInfo) -> str:
+        """A folder of this machine is relative to the project, wherever a worker was started."""
+        folder = (known.context or {}).get("folder")
+        far = known.field_name == "root" and known.data.get("protocol") == "sftp"
+        return str(PurePosixPath(folder) / path) if folder and path and not far else path
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

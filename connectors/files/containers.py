@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -55,6 +55,9 @@ class Container(BaseModel):
     ``?`` stand for anything but a slash. ``padding`` allows zero bytes behind the end of a gzip file.
     """
 
+    SHORT: ClassVar = "kind"
+    """What ``container: gz`` says."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     kind: Kind = "none"
@@ -64,7 +67,7 @@ class Container(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: object) -> object:
-        return {"kind": value} if isinstance(value, str) else value
+        return {cls.SHORT: value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fits(self) -> Container:

@@ -7,6 +7,7 @@ says is here as data, whatever file of the project it was written in.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -18,8 +19,10 @@ from connectors.files.dialects import Delimited, Names
 from connectors.files.encodings import Encoding
 from connectors.files.jsons import JsonDocument, JsonLines
 from connectors.files.layouts import FixedWidth
+from connectors.files.patterns import both
 from connectors.files.records import DEFAULTS, DETAIL
 from connectors.files.xmls import Xml
+from engine.source import Records, Said
 
 FORMATS = ("delimited", "fixed_width", "json_lines", "json_document", "xml")
 OURS: Final = frozenset({"_file", "_record", "_problem", "_raw"})
@@ -75,7 +78,7 @@ class Ready(BaseModel):
         return self
 
 
-class Feed(BaseModel):
+class Feed(Said):
     """The files of one kind that one partner sends.
 
     ``pattern`` is a glob of names, not of paths, in ``folder``. ``same_name`` is what becomes of a name that
@@ -137,6 +140,23 @@ class Feed(BaseModel):
             if strange:
                 raise ValueError(f"the records have no column {', '.join(strange)}")
         return keys
+
+    def records(self) -> Records:
+        """The columns of its details, each once, and its keys."""
+        names = dict.fromkeys(
+            name for form in _declared(vars(self)) for name in chain(*details(form).values())
+        )
+        return Records(tuple(names), tuple(name for name in names if name in self.keys))
+
+    def clash(self, other: Self) -> str:
+        """Whether a file could belong to this feed and to another."""
+        if self.folder != other.folder:
+            return ""
+        name = both(self.pattern, other.pattern)
+        if name is None:
+            return ""
+        where = "" if self.folder == "." else f" in {self.folder}"
+        return f"a file {name}{where} would fit both patterns, {self.pattern} and {other.pattern}"
 
     @model_validator(mode="after")
     def _one_format(self) -> Self:

@@ -19,6 +19,7 @@ from engine.schema import (
     PLAIN_TYPES,
     Date,
     Decimal,
+    String,
     Timestamp,
     Type,
     delta,
@@ -27,7 +28,7 @@ from engine.schema import (
 )
 from engine.template import nodes
 from engine.template.files import File
-from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
+from engine.template.mistakes import DERIVED, Code, Mistakes, Place, nearest, shown
 from engine.template.nodes import Node
 from engine.template.reader import Reader
 from engine.template.shapes import ABSENT, Choice, Fields, Flag, Key, Many, Named, Text, Whole
@@ -113,23 +114,35 @@ class _Said:
     how: Mapping[str, Node]
 
 
-def contract_of(said: Node | None, schemas: Mapping[str, File] | None, mistakes: Mistakes) -> Contracted:
-    """The contract of a flow. ``schemas`` are the project's files; None: they are not known here."""
+def contract_of(
+    said: Node | None,
+    schemas: Mapping[str, File] | None,
+    mistakes: Mistakes,
+    *,
+    columns: Sequence[str] | None = None,
+) -> Contracted:
+    """The contract of a flow. ``schemas`` are the project's files; None: they are not known here.
+
+    ``columns`` are those of the flow's records, None where only the source knows them: a contract is in their
+    order, and a column that it does not name is text.
+    """
     if said is None or not said.keys:  # a template whose parameter was not given says {}
         return NOTHING
-    columns, schema = said.get("columns"), said.get("schema")
-    if (columns is None) == (schema is None):
+    own, schema = said.get("columns"), said.get("schema")
+    if (own is None) == (schema is None):
         text = "a contract names a schema, or its columns"
-        mistakes.add(said.place, Code.MISSING_KEY if columns is None else Code.BAD_VALUE, text)
+        mistakes.add(said.place, Code.MISSING_KEY if own is None else Code.BAD_VALUE, text)
         return NOTHING
     common = said["formats"]
-    if columns is not None:
-        found = list(_columns(columns, mistakes))
+    if own is not None:
+        found = list(_columns(own, mistakes))
     elif schema is not None and schemas is not None:
         common, found = _avro(schema, common, schemas, mistakes)
     else:
         return NOTHING
     _check_names(found, mistakes)
+    if columns is not None:
+        found = _of_records(found, columns, mistakes)
     made = [_column(each, common, mistakes) for each in found]
     return Contracted(
         tuple(column for column, _ in made if column is not None),
@@ -148,6 +161,15 @@ def _columns(columns: Node, mistakes: Mistakes) -> Iterator[_Said]:
             continue
         how = {key: each for key, each in node.items.items() if key in _OF_ONE}
         yield _Said(name, columns.keys[name], type_, node["nullable"].value is True, how)
+
+
+def _of_records(found: Sequence[_Said], columns: Sequence[str], mistakes: Mistakes) -> list[_Said]:
+    """One column for each of the records, in their order; a column of no record would always be empty."""
+    given = {each.name: each for each in found}
+    for name in sorted(given.keys() - set(columns)):
+        text = f"the records of this flow have no column {shown(name)}"
+        mistakes.add(given[name].place, Code.UNKNOWN_KEY, text, nearest(name, columns))
+    return [given.get(name) or _Said(name, DERIVED, String(), nullable=True, how={}) for name in columns]
 
 
 def _check_names(found: Sequence[_Said], mistakes: Mistakes) -> None:

@@ -68,7 +68,7 @@ def json_schema(
 _OPEN: Final = (Secret, Anything, Maybe, Text, Language, Fields, Variant, Chosen)
 
 
-_FILE: Final = {
+_FILE: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {FILE: {"type": "string", "pattern": f"^(?:{PATH.pattern})$"}},
     "required": [FILE],
@@ -98,8 +98,10 @@ def _plain(shape: Shape, *, tokens: bool) -> dict[str, Any]:
                 "additionalProperties": _schema(of, tokens=tokens),
                 "minProperties": low,
             }
-        case Fields(elsewhere=True):
-            return {"anyOf": [_fields(shape, tokens=tokens), _FILE, *([_TOKEN] if tokens else [])]}
+        case Fields(elsewhere=True, short=short):
+            word = _key(shape.keys[short], tokens=False) if short else _FILE["properties"][FILE]
+            ways = [_fields(shape, tokens=tokens), _FILE, word]
+            return {"anyOf": [*ways, *([_TOKEN] if tokens else [])]}
         case Fields():
             return _fields(shape, tokens=tokens)
         case Variant(by=by, of=of_kinds):

@@ -7,11 +7,12 @@ sink table, settings of a shared topic) are told with both places.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from engine.contract import typed
+from engine.contract.said import Said
 from engine.template import grammar, modelled
 from engine.template.checking import Written, checks_of, joined
 from engine.template.contracting import NOTHING, Contracted, contract_of
@@ -80,7 +81,8 @@ class Declared:
 class Flow:
     """A flow, everything filled in: ``body`` is the template's ``flow`` as the grammar read it.
 
-    ``said`` is what it says of its source in the connector's own model (a table says nothing there).
+    ``said`` is what it says of its source in the connector's own model (a table says nothing there), and
+    ``meant`` what the engine has to understand of it.
     ``checks`` are the template's and its own; ``contract`` is what its texts mean.
     """
 
@@ -90,6 +92,7 @@ class Flow:
     template: Node
     body: Node
     said: Node
+    meant: Said | None
     checks: tuple[Written, ...]
     trials: tuple[Trial, ...]
     contract: Contracted = NOTHING
@@ -191,7 +194,11 @@ def _expand(flow: Declared, template: Template, ways: Ways, mistakes: Mistakes) 
     body = Reader(mistakes, shelf=ways.shelf).read(ways.shape, whole, "flow")
     if body is None:
         return None
-    said = _said(body["source"], ways.models, mistakes)
+    said, meant = _said(body["source"], ways.models, mistakes)
+    records = meant.records() if meant is not None else None
+    if records is not None and not records.keys and body["sink"]["mode"].text == "scd1":
+        text = "scd1 knows a row by its key, and the records of this flow have none"
+        mistakes.add(body["sink"]["mode"].place, Code.MISSING_KEY, text, "keys: [a_column], or mode: append")
     if ways.connectors is not None:
         _connected(body["source"], ways.connectors, mistakes)
         _kept(body["source"], ways.keeps, mistakes)
@@ -199,7 +206,9 @@ def _expand(flow: Declared, template: Template, ways: Ways, mistakes: Mistakes) 
     before = len(mistakes)
     theirs, own = checks_of(body["checks"], mistakes), checks_of(flow.checks, mistakes)
     checks = joined(theirs, own, flow.name.place, mistakes)
-    contract = contract_of(body.get("contract"), ways.schemas, mistakes)
+    contract = contract_of(
+        body.get("contract"), ways.schemas, mistakes, columns=records.columns if records is not None else None
+    )
     columns = contract.columns
     if columns and len(mistakes) == before:
         for check in checks:
@@ -207,7 +216,7 @@ def _expand(flow: Declared, template: Template, ways: Ways, mistakes: Mistakes) 
     # a check that is a mistake is missing in every test: that mistake is the one to mend first
     sound = len(mistakes) == before
     trials = trials_of(flow.name.text, flow.tests, checks, mistakes, contract=columns) if sound else ()
-    return Flow(flow.name, flow.group, flow.owner, named, body, said, checks, trials, contract)
+    return Flow(flow.name, flow.group, flow.owner, named, body, said, meant, checks, trials, contract)
 
 
 def template_trials(template: Template, ways: Ways, mistakes: Mistakes) -> tuple[Trial, ...]:
@@ -235,13 +244,15 @@ def _source_scope(source: Node) -> dict[str, Node]:
     return {"schema": Node(table.place, schema), "table": Node(table.place, name)}
 
 
-def _said(source: Node, models: Mapping[str, Model], mistakes: Mistakes) -> Node:
+def _said(source: Node, models: Mapping[str, Model], mistakes: Mistakes) -> tuple[Node, Said | None]:
     model = models.get(source["type"].text)
     if model is None:
         _columns(source["columns"], mistakes)
-        return _NONE
+        return _NONE, None
     written = modelled.entered(model, source)
-    return modelled.placed(modelled.validated(model, written, written.plain, mistakes), written)
+    made = modelled.validated(model, written, written.plain, mistakes)
+    plain = made.model_dump(mode="json") if made is not None else {}
+    return modelled.placed(plain, written), made if isinstance(made, Said) else None
 
 
 def _columns(columns: Node, mistakes: Mistakes) -> None:
@@ -285,6 +296,18 @@ def collide(flows: Iterable[Flow], models: Mapping[str, Model], mistakes: Mistak
         model = models.get(known[0])
         first = topics.setdefault(known, flow)
         _same_topic(flow, first, model, mistakes)
+    _clash(list(topics.items()), mistakes)
+
+
+def _clash(sources: Sequence[tuple[tuple[str, ...], Flow]], mistakes: Mistakes) -> None:
+    """Find flows that one connection cannot serve both."""
+    for n, (source, flow) in enumerate(sources):
+        for other_source, other in sources[:n]:
+            if flow.meant is None or other.meant is None or source[:2] != other_source[:2]:
+                continue
+            if why := flow.meant.clash(other.meant):
+                text = f"{flow.name.text} and {other.name.text}: {why}"
+                mistakes.add(flow.name.place, Code.BAD_VALUE, text, f"the other at {other.name.place}")
 
 
 def _same_topic(flow: Flow, first: Flow, model: Model | None, mistakes: Mistakes) -> None:

@@ -168,6 +168,7 @@ PARAM: Final = Variant(
         "size": _param("size"),
         "list": _param("list", of=Key(Choice(_SCALARS), "the type of an entry")),
         "map": _param("map"),
+        "any": _param("any"),
         "connection": _param("connection", of=Key(NAME, "the connector that it must be of")),
     },
     "type of parameter",

@@ -75,6 +75,10 @@ class Place:
         return f"{self.path}:{self.line}:{self.column}" if self.line else self.path
 
 
+DERIVED: Final = Place("derived")
+"""Where a value stands that nobody wrote: it follows from others."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
     """One mistake, as ``lint`` prints it."""

@@ -179,7 +179,7 @@ def _whole(kind: _Kind, name: str = "") -> Shape:
 def _shape(kind: _Kind, name: str, *, free: bool) -> Shape:
     low, high = kind.bounds.get("min_length", 0), kind.bounds.get("max_length")
     if kind.model:
-        return Fields(of_flow(kind.model), elsewhere=True)
+        return Fields(of_flow(kind.model), elsewhere=True, short=getattr(kind.model, "SHORT", ""))
     if kind.is_list:
         return Many(_whole(_kind(kind.entry)), low, high or 10_000)
     if kind.is_map:
@@ -244,10 +244,15 @@ def _entered(kind: _Kind, unit: str, node: Node) -> Node:
             return node
 
 
-def validated(model: Model, node: Node, values: Mapping[str, Any], mistakes: Mistakes) -> dict[str, Any]:
-    """What the model makes of values; its mistakes are told where ``node`` (see ``entered``) has them."""
+def validated(
+    model: Model, node: Node, values: Mapping[str, Any], mistakes: Mistakes, *, folder: str | None = None
+) -> BaseModel | None:
+    """What the model makes of values; its mistakes are told where ``node`` (see ``entered``) has them.
+
+    ``folder`` is the project's: what a path of this machine is relative to.
+    """
     try:
-        return model.model_validate_json(json.dumps(values)).model_dump(mode="json")
+        return model.model_validate_json(json.dumps(values), context={"folder": folder})
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False, include_context=False):
             blamed, name = _blamed(_kind(model), node, problem["loc"])
@@ -255,7 +260,7 @@ def validated(model: Model, node: Node, values: Mapping[str, Any], mistakes: Mis
             own = problem["type"] == "value_error"
             text = said if not name else f"{shown(name)}: {said}" if own else f"{shown(name)} {said}"
             mistakes.add(blamed.place, Code.BAD_VALUE, text)
-        return {}
+        return None
 
 
 def _blamed(kind: _Kind, node: Node, path: Sequence[int | str]) -> tuple[Node, str]:

@@ -91,6 +91,7 @@ _SIMPLE: Mapping[str, Shape] = {
     "boolean": Flag(),
     "duration": Duration(),
     "size": Size(),
+    "any": Anything(),
     "map": Named(Anything(), Text("a key of at most 200 characters", r"[\s\S]{1,200}")),
 }
 

@@ -17,13 +17,12 @@ from pydantic import BaseModel
 from engine import names
 from engine.secrets import SecretRef
 from engine.template import grammar, modelled
-from engine.template.mistakes import Code, Mistakes, Place, shown
+from engine.template.mistakes import DERIVED, Code, Mistakes, Place, shown
 from engine.template.nodes import Node, node_of
 from engine.template.reader import Reader
 from engine.template.shapes import DEFAULT
 from engine.template.tokens import SECRET, fill
 
-DERIVED: Final = Place("derived")
 _STAND_IN: Final = "stands-in-for-a-secret"
 
 
@@ -73,6 +72,7 @@ def settings(
             node,
             spec["connections"].keys[key],
             project=name.text,
+            folder=folder,
             model=models[node["type"].text],
             mistakes=mistakes,
         )
@@ -107,7 +107,14 @@ def _agree(options: Node, mistakes: Mistakes) -> None:
 
 
 def _connection(
-    key: str, node: Node, place: Place, *, project: str, model: type[BaseModel], mistakes: Mistakes
+    key: str,
+    node: Node,
+    place: Place,
+    *,
+    project: str,
+    folder: Path,
+    model: type[BaseModel],
+    mistakes: Mistakes,
 ) -> Connection:
     written = modelled.entered(model, node)
     given = written.items
@@ -115,7 +122,8 @@ def _connection(
     values = {
         name: _STAND_IN if isinstance(item.value, SecretRef) else item.plain for name, item in given.items()
     }
-    config = modelled.validated(model, written, {**values, **derived}, mistakes)
+    made = modelled.validated(model, written, {**values, **derived}, mistakes, folder=str(folder))
+    config = made.model_dump(mode="json") if made is not None else {}
     resolved: dict[str, Node] = {}
     for name in model.model_fields:
         origin = DERIVED if name in derived else given[name].place if name in given else DEFAULT

@@ -109,6 +109,10 @@ class Reader:
             if not isinstance(node.value, tuple):
                 return self._wrong(node, name, "a list", "write [a, b] or one - per line")
             return self._many(shape, node, node.value, name)
+        if isinstance(shape, Fields) and isinstance(node.value, str):
+            if shape.short and self.read(shape.keys[shape.short].shape, node, name) is None:
+                return None
+            node = _spelled_out(shape, node, node.value)
         if not isinstance(node.value, Mapping):
             return self._wrong(node, name, "a map of keys", "write {} for none" if node.value is None else "")
         match shape:
@@ -362,6 +366,13 @@ def _range(low: float | None, high: float | None) -> str:
 
 def _is_scalar(node: Node) -> bool:
     return isinstance(node.value, (int, float, bool))
+
+
+def _spelled_out(shape: Fields, node: Node, word: str) -> Node:
+    """A word that stands for a map, as that map: the one key that it means, or the file that has all keys."""
+    path = shape.elsewhere and re.fullmatch(PATH.pattern, word)
+    key = shape.short or (FILE if path else "")
+    return Node(node.place, {key: node}, {key: node.place}) if key else node
 
 
 def _kind(node: Node) -> str:

@@ -151,12 +151,14 @@ class Key:
 class Fields:
     """A map of known keys; ``later`` as in ``Choice``.
 
-    ``elsewhere``: instead of them may stand ``file``, the path of a file of the project that holds them.
+    ``elsewhere``: instead of them may stand ``file``, the path of a file of the project that holds them, or
+    the path alone. ``short`` is the key that is meant where there is a word and no map.
     """
 
     keys: Mapping[str, Key]
     later: Mapping[str, str] = field(default_factory=dict)
     elsewhere: bool = False
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def test_what_was_read_of_a_feed_is_validated_where_it_stands() -> None:
     read = Reader(mistakes).read(Fields(modelled.of_flow(Feed)), node, "feed")
     assert read is not None
     written = modelled.entered(Feed, read)
-    assert modelled.validated(Feed, written, written.plain, mistakes) == {}
+    assert modelled.validated(Feed, written, written.plain, mistakes) is None
 
     (mistake,) = mistakes.sorted()
     assert str(mistake.place) == "x:3:27"
