@@ -20,18 +20,24 @@ from connectors.files.lots import shown
 from connectors.files.records import DETAIL, DOCUMENT, HEADER, TRAILER, Lot, Refused, Text
 
 _DIGITS: Final = re.compile(rb" *([0-9]{1,30}) *")
+SEQUENCE: Final = "control.sequence"
 _SHOWN: Final = 5  # records that a text names
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a file came to: for the ledger of files."""
+    """What a file came to: for the ledger of files.
+
+    ``alarm`` is what a person has to know of a file that is taken nevertheless. One that comes after its time
+    has no ``sequence``: the next one follows the newest.
+    """
 
     counts: Mapping[str, int]
     problems: int
     sums: Mapping[str, Decimal]
     sequence: int | None
     day: date | None
+    alarm: str = ""
 
 
 class _Adding:
@@ -148,13 +154,9 @@ class Control:
         self._count()
         for name, adding in self._adding.items():
             self._sum(name, adding)
-        return Totals(
-            dict(self._counts),
-            self._problems,
-            {name: adding.kept for name, adding in self._adding.items()},
-            self._sequence(),
-            self._day(),
-        )
+        sequence, alarm = self._sequence()
+        sums = {name: adding.kept for name, adding in self._adding.items()}
+        return Totals(dict(self._counts), self._problems, sums, sequence, self._day(), alarm)
 
     def _count(self) -> None:
         declared = self._controls.count
@@ -181,24 +183,25 @@ class Control:
             both = f"{declared.field} says {told:f}, and the sum of {declared.column} is {adding.kept:f}"
             self._refuse("control.sum", f"{name}: {both}{adding.note}")
 
-    def _sequence(self) -> int | None:
+    def _sequence(self) -> tuple[int | None, str]:
+        """The file's number, and what is to be told of it."""
         declared = self._controls.sequence
         if declared is None:
-            return None
+            return None, ""
         where = declared.field or "the file's name"
         this = self._whole_number("sequence", where, self._found(declared.field, declared.name))
         highest = declared.last
         if this < declared.first or (highest is not None and this > highest):
             span = f"{declared.first} to {highest}" if highest is not None else f"{declared.first} on"
-            self._refuse("control.sequence", f"{where} says {this}, and numbers go from {span}")
+            self._refuse(SEQUENCE, f"{where} says {this}, and numbers go from {span}")
         step, expected = next_in_sequence(self._last, this, declared)
-        if step != "next":
-            said = {"same": "the same as the last file", "before": "before the last file", "gap": "a gap"}[
-                step
-            ]
-            both = f"{where} says {this}, and {expected} was to come after {self._last}"
-            self._refuse("control.sequence", f"{both}: {said}")
-        return this
+        if step == "next":
+            return this, ""
+        said = {"same": "the same as the last file", "before": "before the last file", "gap": "a gap"}[step]
+        both = f"{where} says {this}, and {expected} was to come after {self._last}: {said}"
+        if step == "same" or declared.gap == "refuse":
+            self._refuse(SEQUENCE, both)
+        return this if step == "gap" else None, both
 
     def _day(self) -> date | None:
         declared = self._controls.day

@@ -83,8 +83,13 @@ class _Found(_Strict):
 
 
 class Sequence(_Found):
-    """The file's number: one more than the last. After ``last`` comes ``first`` again."""
+    """The file's number: one more than the last. After ``last`` comes ``first`` again.
 
+    A file whose number leaves others out, or that comes after its time, is taken and its entry says so
+    (``gap: alarm``), or it waits for nobody and is refused (``refuse``). The same number twice is refused.
+    """
+
+    gap: Literal["alarm", "refuse"] = "alarm"
     first: int = Field(default=1, ge=0)
     last: int | None = Field(default=None, ge=1)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from connectors.files import announced, reading
+from connectors.files.controlled import SEQUENCE
 from connectors.files.feeds import Feed
 from connectors.files.ledger import Entry, Ledger
 from connectors.files.places import Place
@@ -92,6 +93,8 @@ class Deciding:
                 "totals": judged.said(),
                 "sequence": judged.totals.sequence,
             }
+            if judged.totals.alarm and not code:
+                more |= {"code": SEQUENCE, "reason": judged.totals.alarm}
         if not code and feed.same_name == "supersede":
             more["supersedes"] = self.ledger.same_name(table, one.shown)
         return Entry(
@@ -107,9 +110,7 @@ class Deciding:
             modified_ns=one.stat.modified_ns,
             sha256=sha256,
             decided_us=int(self.wall() * _MILLION),
-            code=code,
-            reason=reason,
-            **more,
+            **({"code": code, "reason": reason} | more),
         )
 
 

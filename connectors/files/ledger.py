@@ -35,9 +35,9 @@ class Entry:
 
     ``feed`` is the flow's table (``partner.feed``). ``records`` are the details, ``problems`` those of them
     that are not fit, ``totals`` counts and control totals. ``supersedes`` is the arrival of the file that it
-    takes the place of. ``code`` and ``reason`` say why it was refused. ``ends`` are the offsets behind its
-    last record, by partition. ``moved_to`` is where the file lies now, below the root. ``change`` is the
-    batch in which the entry was written, 0 before.
+    takes the place of. ``code`` and ``reason`` say why it was refused, or what there is to know of one that
+    was taken. ``ends`` are the offsets behind its last record, by partition. ``moved_to`` is where the file
+    lies now, below the root. ``change`` is the batch in which the entry was written, 0 before.
     """
 
     arrival: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from engine.envelope import Record
 from engine.errors import CaptureFenced, GapSuspected, SourceUnready
 from engine.marks import Marks
 from engine.pump import kept, run
-from engine.source import STREAM, Packed, Rows
+from engine.source import STREAM, Mark, Packed, Rows
 from engine.supervise import Parked
 from tests.support.files_bench import bench_of, entries, parked, rows, runs
 from tests.support.files_world import HEAD, FilesWorld, fates, settled, spec
@@ -47,19 +48,37 @@ def test_a_wrong_trailer_refuses_the_file_with_both_numbers_and_no_row(tmp_path:
     assert right.totals["counts"] == {"detail": 2, "trailer": 1}
 
 
+def three_of_which_the_second_comes_last(tmp_path: Path, numbers: Mapping[str, str]) -> FilesWorld:
+    world = FilesWorld(tmp_path, [spec(controls={"sequence": numbers})])
+    mark: Mark | None = None
+    for number, town in ((1, "Aix"), (3, "Caen"), (2, "Brest")):
+        world.put(f"{number}.csv", HEAD + f"{number},{town}\n")
+        mark = settled(world, mark)
+    return world
+
+
 def test_a_number_that_is_missing_in_a_sequence_is_seen_across_openings(tmp_path: Path) -> None:
-    controls = {"sequence": {"name": r"(?P<value>[0-9]+)\.csv"}}
-    world = FilesWorld(tmp_path, [spec(controls=controls)])
-    world.put("1.csv", HEAD + "1,Aix\n")
-    mark = settled(world)
-    world.put("3.csv", HEAD + "3,Caen\n")
-    mark = settled(world, mark)
-    world.put("2.csv", HEAD + "2,Brest\n")
-    settled(world, mark)
+    numbers = {"name": r"(?P<value>[0-9]+)\.csv", "gap": "refuse"}
+    world = three_of_which_the_second_comes_last(tmp_path, numbers)
     assert [(n, s) for n, s, _ in fates(world)] == [
         ("1.csv", "archived"), ("3.csv", "refused"), ("2.csv", "archived"),
     ]  # fmt: skip
     assert "2 was to come after 1" in world.entries[1].reason
+
+
+def test_a_gap_in_a_sequence_is_an_alarm_and_no_reason_to_wait(tmp_path: Path) -> None:
+    world = three_of_which_the_second_comes_last(tmp_path, {"name": r"(?P<value>[0-9]+)\.csv"})
+    assert fates(world) == [
+        ("1.csv", "archived", ""),
+        ("3.csv", "archived", "control.sequence"),
+        ("2.csv", "archived", "control.sequence"),
+    ]
+    told = [(one.sequence, one.reason.rpartition(": ")[2]) for one in world.entries]
+    assert told == [(1, ""), (3, "a gap"), (None, "before the last file")]
+    # the next one follows the newest, not the one that was late
+    world.put("4.csv", HEAD + "4,Dax\n")
+    settled(world, settled(world))
+    assert fates(world)[-1] == ("4.csv", "archived", "")
 
 
 def test_a_file_that_two_flows_want_belongs_to_none(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ ALL: Mapping[str, Any] = {
         "amounts": {"field": "trailer.total", "column": "amount", "format": {"decimal": ","}},
         "accounts": {"field": "trailer.hash", "column": "account", "digits": 2},
     },
-    "sequence": {"field": "header.number", "last": 9999},
+    "sequence": {"field": "header.number", "last": 9999, "gap": "refuse"},
     "day": {"field": "header.day", "format": "yyyyMMdd", "back": 3},
 }
 
@@ -152,6 +152,25 @@ def test_columns_that_no_control_reads_are_not_asked_for() -> None:
     held.add(Lot(1, "detail", 3, columns))
     held.add(lot(4, "trailer", TRAILER[1]))
     assert held.totals().counts == {"detail": 3, "trailer": 1}
+
+
+@pytest.mark.parametrize(
+    ("number", "kept", "said"),
+    [("0008", 8, ""), ("0009", 9, "8 was to come after 7: a gap"), ("0005", None, "before the last file")],
+)
+def test_a_number_that_does_not_follow_is_told_and_taken_unless_it_is_declared_otherwise(
+    number: str, kept: int | None, said: str
+) -> None:
+    declared = {"sequence": {"field": "header.number", "last": 9999}}
+    totals = control(with_(0, "header", [("20261122", number)]), declared, last=7)
+    assert totals.sequence == kept
+    assert said in totals.alarm
+    assert bool(said) == bool(totals.alarm)
+
+
+def test_the_number_of_the_last_file_is_refused_whatever_a_gap_is() -> None:
+    file = with_(0, "header", [("20261122", "0007")])
+    assert refusal(file, {"sequence": {"field": "header.number"}}, last=7).code == "control.sequence"
 
 
 def test_number_and_day_may_stand_in_the_name() -> None:
