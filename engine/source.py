@@ -25,7 +25,11 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
 
-from engine.contract.said import Records as Records  # noqa: PLC0414 - a connector sees only this door
+from engine.contract.making import Fate as Fate  # noqa: PLC0414 - a connector sees only this door
+from engine.contract.making import Making as Making  # noqa: PLC0414 - the same
+from engine.contract.making import Room as Room  # noqa: PLC0414 - the same
+from engine.contract.making import Wanted as Wanted  # noqa: PLC0414 - the same
+from engine.contract.said import Records as Records  # noqa: PLC0414 - the same
 from engine.contract.said import Said as Said  # noqa: PLC0414 - the same
 from engine.schema import Relation
 

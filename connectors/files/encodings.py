@@ -65,6 +65,11 @@ _C1_ARE_CONTROLS: Final = frozenset({"latin-1", "iso-8859-15", "iso-8859-2"})
 Decode = Callable[[bytes, str, bool], tuple[str, int]]
 
 
+def mark_of(encoding: str) -> bytes:
+    """What a file in an encoding begins with."""
+    return {"utf-8-sig": codecs.BOM_UTF8, "utf-16": codecs.BOM_UTF16_LE}.get(encoding, b"")
+
+
 def single_byte(encoding: str) -> bool:
     """Whether each character of an encoding is one byte: offsets in bytes are then offsets in characters."""
     return encoding not in _WIDE and not encoding.startswith("utf-8")

@@ -22,7 +22,7 @@ from connectors.files.layouts import FixedWidth
 from connectors.files.patterns import both
 from connectors.files.records import DEFAULTS, DETAIL
 from connectors.files.xmls import Xml
-from engine.source import Records, Said
+from engine.source import Making, Records, Said
 
 FORMATS = ("delimited", "fixed_width", "json_lines", "json_document", "xml")
 OURS: Final = frozenset({"_file", "_record", "_problem", "_raw"})
@@ -148,6 +148,12 @@ class Feed(Said):
         )
         return Records(tuple(names), tuple(name for name in names if name in self.keys))
 
+    def making(self) -> Making:
+        """What writes such files: a capture has no use for it."""
+        from connectors.files.making import FilesMaking
+
+        return FilesMaking(self)
+
     def clash(self, other: Self) -> str:
         """Whether a file could belong to this feed and to another."""
         if self.folder != other.folder:
@@ -165,6 +171,11 @@ class Feed(Said):
             said = " and ".join(declared) or "none"
             raise ValueError(f"exactly one format is declared ({', '.join(FORMATS)}), not {said}")
         return self
+
+
+def declared_of(feed: Feed) -> Format:
+    """The one format that is declared."""
+    return _declared(vars(feed))[0]
 
 
 def _declared(known: Mapping[str, Any]) -> list[Format]:

@@ -10,6 +10,8 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from engine.contract.making import Making
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -24,6 +26,10 @@ class Said(BaseModel):
 
     def records(self) -> Records | None:
         """What its records hold; None: only the source knows."""
+        return None
+
+    def making(self) -> Making | None:
+        """What writes files as this flow reads them; None: it reads none."""
         return None
 
     def clash(self, other: Self) -> str:

@@ -1,24 +1,12 @@
-"""Made-up files of a partner, from a contract: to try a flow before there is anything to try it with.
+"""Made-up data of a flow, from its contract and its checks: to try it before real data exists.
 
-Rule: the same contract, layout and order give the same bytes; no clock, no network. What is broken in a file
-is told beside it, record by record. This room does not read files and knows no connector.
+Rule: the same flow, order and day give the same bytes; no clock, no network. What is broken is told beside
+it, record by record, with what becomes of it. This room reads no files, knows no connector and no format.
 """
 
-from engine.fake.contract import Field, Formats
-from engine.fake.defects import Defect
+from engine.fake.contract import Field, fields_of
+from engine.fake.defects import Amount, Defect, amount
 from engine.fake.files import Made, Order, make
-from engine.fake.layouts import Delimited, FixedWidth, JsonLines, Layout, Xml
+from engine.fake.values import LOCALES, Values
 
-__all__ = [
-    "Defect",
-    "Delimited",
-    "Field",
-    "FixedWidth",
-    "Formats",
-    "JsonLines",
-    "Layout",
-    "Made",
-    "Order",
-    "Xml",
-    "make",
-]
+__all__ = ["LOCALES", "Amount", "Defect", "Field", "Made", "Order", "Values", "amount", "fields_of", "make"]

@@ -1,15 +1,20 @@
-"""What a made-up value has to be: a column of a contract, and how a partner writes its type.
+"""What a made-up value has to be: a column of a contract, what checks say of it, and where it has to fit.
 
 Rule: a value is the text that stands in the file. None is a field that has no value.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal as Exact
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from engine.checks import Check, Length, NotNull, OneOf, Pattern, Range
+from engine.contract import ContractColumn, Letters, Moment, Numeric, Truth, patterns
+from engine.contract.making import Room, Value
 from engine.schema import (
     Boolean,
     Date,
@@ -24,76 +29,171 @@ from engine.schema import (
     Type,
 )
 
-Value = str | None
-Row = tuple[Value, ...]
-
+ANY: Final = Room()
 NUMBERS: Final = (Int32, Int64, Float32, Float64, Decimal)
-_PARTS: Final = {"yyyy": "%Y", "yy": "%y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
-
-
-@dataclass(frozen=True, slots=True)
-class Formats:
-    """How a partner writes numbers, days, instants and truth."""
-
-    decimal: str = "."
-    thousands: str = ""
-    date: str = "yyyy-MM-dd"
-    timestamp: str = "yyyy-MM-dd'T'HH:mm:ss"
-    true: str = "true"
-    false: str = "false"
+MOMENTS: Final = (Date, Timestamp, TimestampNtz)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column of a contract.
+    """One column; ``looks`` is what its texts look like, which a text may have a reason for.
 
     ``pattern`` is a regular expression that a text matches whole; ``one_of`` are all its values; ``low`` and
-    ``high`` bound a number; ``length`` bounds a text. ``unique`` gives no value twice: it suits keys.
+    ``high`` bound a number; ``length`` bounds a text. ``check`` is the name of the check that says so.
+    ``needed``: a row without a value waits in quarantine. ``key``: no value comes twice.
     """
 
-    name: str
-    type: Type = field(default_factory=String)
-    nullable: bool = True
-    formats: Formats = field(default_factory=Formats)
+    column: ContractColumn
+    looks: ContractColumn
+    room: Room = ANY
     pattern: str = ""
     one_of: tuple[str, ...] = ()
     low: Exact | None = None
     high: Exact | None = None
     length: int | None = None
-    unique: bool = False
+    check: str = ""
+    needed: bool = False
+    key: bool = False
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column.name
+
+    @property
+    def type(self) -> Type:
+        """The type that its texts look like."""
+        return self.looks.kind
 
     @property
     def number(self) -> bool:
-        """Whether the column is a number."""
+        """Whether its texts are numbers."""
         return isinstance(self.type, NUMBERS)
 
     @property
     def typed(self) -> bool:
         """Whether there are texts that have no value in the column's type."""
-        return self.number or isinstance(self.type, (Boolean, Date, Timestamp, TimestampNtz))
+        return isinstance(self.column.kind, (*NUMBERS, *MOMENTS, Boolean))
+
+    @property
+    def can_be_nothing(self) -> bool:
+        """Whether there is a way to say that there is no value."""
+        return self.room.empty or bool(self.column.blank)
+
+    @property
+    def nothing(self) -> Value:
+        """What stands there when there is no value."""
+        return None if self.room.empty or not self.column.blank else self.column.blank[0]
+
+    @property
+    def widest(self) -> int | None:
+        """The most characters of its text."""
+        bounds = [self.room.width, self.length]
+        if isinstance(self.column.format, Letters):
+            bounds.append(self.column.format.length)
+        return min((bound for bound in bounds if bound is not None), default=None)
 
 
-def number(value: Exact, formats: Formats) -> str:
+def fields_of(
+    contract: Iterable[ContractColumn],
+    rooms: Mapping[str, Room],
+    *,
+    keys: Sequence[str] = (),
+    checks: Sequence[Check] = (),
+) -> tuple[Field, ...]:
+    """The columns that there is room for, in that order; what no contract names is text."""
+    named = {column.name: column for column in contract}
+    made = {}
+    for name, room in rooms.items():
+        column = looks = named.get(name) or ContractColumn(name)
+        if room.amount is not None and isinstance(column.kind, String):
+            looks = ContractColumn(name, "decimal(12,2)", format=Numeric(**room.amount))
+        key = name in keys
+        made[name] = Field(column, looks, room, key=key, needed=key or not column.nullable)
+    for check in checks:
+        for name in getattr(check.rule, "columns", ()):
+            if name in made:
+                made[name] = _checked(made[name], check)
+    return tuple(made.values())
+
+
+def _checked(one: Field, check: Check) -> Field:
+    match check.rule:
+        case NotNull():
+            return replace(one, needed=True)
+        case Range(min=low, max=high):
+            if not one.number:
+                return one
+            bounds = [None if bound is None else Exact(str(bound)) for bound in (low, high)]
+            return replace(one, low=bounds[0], high=bounds[1], check=check.name)
+        case Length(max=high):
+            return replace(one, length=high)
+        case Pattern(pattern=pattern):
+            return replace(one, pattern=pattern, check=check.name)
+        case OneOf(values=values):
+            return replace(one, one_of=tuple(map(str, values)), check=check.name)
+        case _:
+            return one
+
+
+def number(value: Exact, how: Numeric) -> str:
     """A number as the partner writes it.
 
-    >>> number(Exact("-1234567.50"), Formats(decimal=",", thousands=" "))
-    '-1 234 567,50'
+    >>> number(Exact("-1234567.50"), Numeric(decimal=",", thousands=" ", sign="trailing"))
+    '1 234 567,50-'
+    >>> number(Exact("12.50"), Numeric(implied=2))
+    '1250'
     """
-    written = f"{value:,f}" if formats.thousands else f"{value:f}"
-    return written.translate({ord(","): formats.thousands, ord("."): formats.decimal})
+    plain = abs(value).scaleb(how.implied)
+    if how.implied:
+        plain = plain.to_integral_value()
+    written = f"{plain:,f}" if how.thousands else f"{plain:f}"
+    text = written.translate({ord(","): how.thousands, ord("."): how.decimal})
+    sign = "-" if value < 0 else ""
+    return text + sign if how.sign == "trailing" else sign + text
 
 
-def moment(value: datetime, pattern: str) -> str:
-    """A day or an instant as the partner writes it.
+def truth(value: bool, how: Truth) -> str:  # noqa: FBT001 - it is what is written
+    """A word for true or for false."""
+    return how.yes[0] if value else how.no[0]
 
-    >>> moment(datetime(2026, 11, 2, 9, 5), "dd/MM/yyyy 'at' HH:mm")
-    '02/11/2026 at 09:05'
+
+def moment(value: datetime, how: Moment) -> str:
+    """A day or an instant as the partner writes it: in the zone of the clock that it was read from.
+
+    >>> from datetime import UTC
+    >>> moment(datetime(2026, 11, 2, 9, 5, tzinfo=UTC), Moment("d/MM/yy 'at' HH:mm", "Europe/Paris"))
+    '2/11/26 at 10:05'
     """
-    written = ""
-    for place, part in enumerate(pattern.split("'")):
-        text = part
-        if place % 2 == 0:
-            for letters, directive in _PARTS.items():
-                text = text.replace(letters, value.strftime(directive).rjust(len(letters), "0"))
-        written += text
-    return written
+    seen = value.astimezone(ZoneInfo(how.zone)) if how.zone else value
+    text, rest = "", how.pattern
+    for part in patterns.read(how.pattern).parts:
+        before, _, rest = _split(rest, part.letters)
+        text += before + _part(part.letters, seen)
+    return text + _plain(rest)
+
+
+def _split(pattern: str, letters: str) -> tuple[str, str, str]:
+    """What stands before some letters that mean something, outside of quotes."""
+    at, quoted = 0, False
+    while quoted or not pattern.startswith(letters, at):
+        quoted ^= pattern[at] == "'"
+        at += 1
+    return _plain(pattern[:at]), letters, pattern[at + len(letters) :]
+
+
+def _plain(text: str) -> str:
+    return text.replace("''", "\0").replace("'", "").replace("\0", "'")
+
+
+def _part(letters: str, at: datetime) -> str:
+    match letters[0]:
+        case "y":
+            return f"{at.year:04}"[-len(letters) :]
+        case "S":
+            return f"{at.microsecond:06}"[: len(letters)]
+        case "X":
+            return "Z"
+        case letter:
+            names = {"M": "month", "d": "day", "H": "hour", "m": "minute", "s": "second"}
+            return f"{getattr(at, names[letter]):0{len(letters)}}"

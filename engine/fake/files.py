@@ -1,153 +1,269 @@
-"""A whole made-up file: good, or broken as it was ordered.
+"""Made-up files in a folder, one after the other: good or broken as ordered, and what becomes of each.
 
-Rule: a share is a chance per record, and of a file per file; a record has one defect at most. What was
-broken, and where, comes back with the bytes. The file is made in memory: it is for trying, not for load.
+Rule: a row or a file has one defect at most, and what becomes of it is foretold as the flow's connector and
+its landing decide it. A file is there under its name when it is whole. Memory does not grow with a file.
 """
 
 from __future__ import annotations
 
-import codecs
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal as Exact
-from decimal import InvalidOperation
-from typing import Final
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any, Final
 
-from engine.fake.contract import Field, Row, number
-from engine.fake.defects import OF_FILES, OF_RECORDS, OF_ROWS, Defect, broken, candidates
-from engine.fake.layouts import Layout, wrong_bytes
+from engine.contract.making import Fate, Making, Row, Wanted
+from engine.fake.contract import Field
+from engine.fake.defects import AGAIN, Amount, Broken, Defect, broken, candidates
 from engine.fake.values import LOCALES, Values
 
-_DAY: Final = datetime(2026, 11, 2, 18, 0, tzinfo=UTC)
+_TOLD_MAX: Final = 1_000  # broken rows that are told one by one, of each file
+GAP: Final = "gap"
+ACCEPTED: Final = Fate("accepted")
+
+
+def no_news(file: int, rows: int) -> None:
+    """Of somebody who does not look."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is wanted: so many rows, from a seed, with a share of each kind of defect."""
+    """What is wanted: so many files of so many rows, of one day, and how much of each kind of defect."""
 
+    files: int = 1
     rows: int = 100
     seed: int = 1
-    shares: Mapping[Defect, float] = field(default_factory=dict)
-    today: datetime = _DAY
+    first: int = 1
+    defects: Mapping[str, Amount] = field(default_factory=dict)
+    day: date = date(2026, 11, 2)
     locales: Sequence[str] = LOCALES
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file, and what is wrong with it.
+    """A file, what is wrong with it, and what becomes of it.
 
-    ``broken`` names the defect of each row that has one, by its number from 1; ``file`` those of the whole.
+    ``broken`` are rows that have a defect, by the number of their record (the first thousand); ``counts`` how
+    many rows have each. Of a file that is refused nothing lands.
     """
 
-    content: bytes
+    name: str
+    bytes: int
     rows: int
-    broken: Mapping[int, Defect]
-    file: frozenset[Defect]
+    fate: Fate
+    defect: str
+    broken: Mapping[int, Broken]
+    counts: Mapping[str, int]
+    quarantined: Mapping[str, int]
 
-    @property
-    def counts(self) -> Mapping[Defect, int]:
-        """How many rows have each defect."""
-        return Counter(self.broken.values())
+    def as_dict(self) -> dict[str, Any]:
+        """The file as ``--json`` prints it."""
+        taken = self.fate.becomes == "accepted"
+        return {
+            "name": self.name,
+            "bytes": self.bytes,
+            "records": self.rows,
+            "defect": self.defect or None,
+            "becomes": self.fate.becomes,
+            "code": self.fate.code or None,
+            "lands": self.rows - sum(self.quarantined.values()) if taken else 0,
+            "quarantined": dict(self.quarantined) if taken else {},
+            "defects": dict(self.counts),
+            "broken": [
+                {
+                    "record": record,
+                    "defect": one.defect,
+                    "column": one.column or None,
+                    "becomes": one.fate.becomes if taken else "not landed",
+                    "code": one.fate.code if taken else None,
+                }
+                for record, one in self.broken.items()
+            ],
+        }
 
 
-def make(fields: Sequence[Field], layout: Layout, order: Order) -> Made:
-    """A file of a contract.
+def make(
+    making: Making,
+    fields: Sequence[Field],
+    order: Order,
+    folder: Path,
+    told: Callable[[int, int], None] = no_news,
+) -> Iterator[Made]:
+    """The files of an order, each when it is there; ``told`` hears of progress.
 
-    Raises ValueError for a defect that it has no place for, and Unusable where Faker is not installed.
+    Raises ValueError for what the flow has no place for, and Unusable where Faker is not installed.
     """
-    _possible(fields, layout, order)
-    values = Values(
-        fields, seed=order.seed, today=order.today, encoding=_encoding(layout), locales=order.locales
-    )
-    chance, found = values.chance, dict[int, Defect]()
-    records: list[bytes] = []
-    sums = {one.name: Exact(0) for one in fields if one.number}
-    good: Row | None = None
-    for n in range(1, order.rows + 1):
-        row, defect = values.row(), _drawn(order.shares, chance.random())
-        if defect is Defect.DUPLICATE and good is None:
-            defect = None
-        if defect in OF_ROWS:
-            row = broken(defect, row, good or row, fields, chance)
-        if defect is None:
-            good = row
-        else:
-            found[n] = defect
-        records.append(_record(layout, row, fields, defect))
-        _add(sums, row, fields)
-    of_file = frozenset(one for one in OF_FILES if chance.random() < order.shares.get(one, 0.0))
-    if Defect.TRUNCATED in of_file:
-        _cut(records, chance)
-    first, last = _ends(layout, fields, order.rows, sums, of_file)
-    return Made(first + b"".join(records) + last, order.rows, found, of_file)
+    _possible(making, fields, order)
+    chance = random.Random(f"files:{order.seed}")  # noqa: S311 - made-up data, no secret
+    chosen = _chosen(order, [*making.of_files, AGAIN], order.files, chance)
+    standing = _Standing(making, order.first)
+    for n in range(order.files):
+        defect = chosen.get(n) or _by_share(order, [*making.of_files, AGAIN], chance)
+        yield standing.next(_Rows(making, fields, order, n), defect, folder, told)
 
 
-def _cut(records: list[bytes], chance: random.Random) -> None:
-    """End in the middle of a record of the second half."""
-    last = chance.randrange(len(records) // 2, len(records))
-    records[last:] = [records[last][: len(records[last]) // 2]]
+def _possible(making: Making, fields: Sequence[Field], order: Order) -> None:
+    known = [*Defect, *making.of_records, *making.of_files, AGAIN]
+    for name in order.defects:
+        if name in list(Defect):
+            if not candidates(Defect(name), fields):
+                raise ValueError(f"{name}: no column of this flow can have it")
+        elif name not in known:
+            more = ", ".join(str(each) for each in known)
+            raise ValueError(f"{name}: this flow has no place for such a defect; it has for {more}")
+    shares = sum(order.defects[name].share for name in _of_rows(making) if name in order.defects)
+    if shares > 1:
+        raise ValueError("the shares of defects of rows are more than 1 in all")
 
 
-def _possible(fields: Sequence[Field], layout: Layout, order: Order) -> None:
-    for defect, share in order.shares.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{defect.value}: a share is from 0 to 1, not {share}")
-        if defect in OF_ROWS and not candidates(defect, fields):
-            raise ValueError(f"{defect.value}: no column of the contract can have it")
-        if defect is Defect.ENCODING and wrong_bytes(_encoding(layout)) is None:
-            raise ValueError(f"encoding: every byte is a character of {layout.encoding}")
-        if defect is Defect.TRUNCATED and not order.rows:
-            raise ValueError("truncated: the file has no record that could be cut")
-        if defect is Defect.TRAILER and "{count" not in layout.trailer:
-            raise ValueError("trailer: the layout has no trailer that counts")
-    if sum(order.shares.get(one, 0.0) for one in (*OF_ROWS, *OF_RECORDS)) > 1:
-        raise ValueError("the shares of defects of records are more than 1 in all")
+def _of_rows(making: Making) -> list[str]:
+    return [*(one.value for one in Defect), *making.of_records]
 
 
-def _drawn(shares: Mapping[Defect, float], drawn: float) -> Defect | None:
-    for one in (*OF_ROWS, *OF_RECORDS):
-        drawn -= shares.get(one, 0.0)
+def _chosen(order: Order, names: Sequence[str], of: int, chance: random.Random) -> dict[int, str]:
+    """Which of them have a defect of which so many are ordered."""
+    found: dict[int, str] = {}
+    for name in names:
+        if name in order.defects:
+            drawn = order.defects[name].drawn(of, chance, set(found))
+            found |= dict.fromkeys(sorted(drawn), name)
+    return found
+
+
+def _by_share(order: Order, names: Sequence[str], chance: random.Random) -> str:
+    drawn = chance.random()
+    for name in names:
+        drawn -= order.defects[name].share if name in order.defects else 0.0
         if drawn < 0:
-            return one
-    return None
+            return name
+    return ""
 
 
-def _record(layout: Layout, row: Row, fields: Sequence[Field], defect: Defect | None) -> bytes:
-    text = layout.ragged(row, fields) if defect is Defect.RAGGED else layout.record(row, fields)
-    content = text.encode(_encoding(layout))
-    if defect is Defect.ENCODING:
-        unit = len("x".encode(_encoding(layout)))
-        middle = len(content) // unit // 2 * unit
-        return content[:middle] + (wrong_bytes(_encoding(layout)) or b"") + content[middle:]
-    return content
+@dataclass(slots=True)
+class _Rows:
+    """The rows of one file, as often as they are asked for; what was wrong with them at the last time."""
+
+    making: Making
+    fields: Sequence[Field]
+    order: Order
+    file: int
+    found: dict[int, Broken] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    waiting: Counter[str] = field(default_factory=Counter)
+
+    def texts(self, told: Callable[[int, int], None]) -> Iterator[tuple[Row, str]]:
+        """Each row, and the defect of its record."""
+        order, names = self.order, _of_rows(self.making)
+        self.found, self.counts, self.waiting = {}, Counter(), Counter()
+        seed = f"{order.seed}:{self.file}"
+        today = datetime.combine(order.day, time(12), UTC)
+        values = Values(
+            self.fields,
+            seed=seed,
+            today=today,
+            encoding=self.making.encoding,
+            locales=order.locales,
+            before=(order.first - 1 + self.file) * order.rows,
+        )
+        chance = random.Random(f"rows:{seed}")  # noqa: S311 - made-up data, no secret
+        chosen = _chosen(order, names, order.rows, chance)
+        good: Row | None = None
+        owed = 0  # duplicates that were due before there was anything to repeat
+        for n in range(order.rows):
+            row = values.row()
+            defect = chosen.get(n) or _by_share(order, names, chance)
+            if defect == Defect.DUPLICATE and good is None:
+                defect, owed = "", owed + 1
+            elif not defect and owed:
+                defect, owed = Defect.DUPLICATE.value, owed - 1
+            if not defect:
+                good = row
+                yield row, ""
+            elif defect in self.making.of_records:
+                self._note(n, Broken(defect, "", self.making.of_records[defect]))
+                yield row, defect
+            else:
+                row, what = broken(Defect(defect), row, good or row, self.fields, chance)
+                self._note(n, what)
+                yield row, ""
+            told(self.file, n)
+
+    def _note(self, n: int, what: Broken) -> None:
+        self.counts[what.defect] += 1
+        if what.fate.becomes == "quarantined":
+            self.waiting[what.fate.code] += 1
+        if len(self.found) < _TOLD_MAX:
+            self.found[n] = what
 
 
-def _add(sums: dict[str, Exact], row: Row, fields: Sequence[Field]) -> None:
-    for value, of in zip(row, fields, strict=True):
-        if of.number and value is not None:
-            plain = value.replace(of.formats.thousands, "") if of.formats.thousands else value
-            try:
-                sums[of.name] += Exact(plain.replace(of.formats.decimal, "."))
-            except InvalidOperation:
-                continue  # a number that is none is in no sum
+@dataclass(slots=True)
+class _Standing:
+    """What the connector will know when the next file comes."""
+
+    making: Making
+    number: int
+    last: int | None = None
+    taken: Made | None = None
+    made: int = 0
+
+    def next(self, rows: _Rows, defect: str, folder: Path, told: Callable[[int, int], None]) -> Made:
+        """The next file, in its folder."""
+        order = rows.order
+        self.made += 1
+        self.number += defect == GAP and self.last is not None
+        wanted = Wanted(self.number, order.day, order.rows, lambda: rows.texts(told), defect)
+        ordinal = order.first + self.made - 1
+        named = wanted if self.making.numbered == "name" else _numbered(wanted, ordinal)
+        name = self.making.name(named)
+        if defect == AGAIN and self.taken is not None:
+            return self._again(name, self.taken, folder)
+        part = folder / f".{name}.part"
+        with part.open("wb") as out:
+            first = self.making.write(out, wanted)
+        fate = self._fate(defect)
+        size = part.stat().st_size
+        self._put(part, name)
+        found = {first + n: what for n, what in rows.found.items()}
+        done = Made(
+            name, size, order.rows, fate, defect if defect != AGAIN else "", found, rows.counts, rows.waiting
+        )
+        self._goes_on(done)
+        return done
+
+    def _again(self, name: str, before: Made, folder: Path) -> Made:
+        part = folder / f".{name}.part"
+        with (folder / before.name).open("rb") as source, part.open("wb") as out:
+            while piece := source.read(1 << 20):
+                out.write(piece)
+        self._put(part, name)
+        if self.making.numbered == "name":
+            self.number += 1
+        fate = Fate("refused", "file.duplicate")
+        return Made(name, before.bytes, before.rows, fate, AGAIN, {}, before.counts, {})
+
+    def _put(self, part: Path, name: str) -> None:
+        part.rename(part.with_name(name))
+        if self.making.marker:
+            part.with_name(name + self.making.marker).touch()
+
+    def _fate(self, defect: str) -> Fate:
+        """What becomes of a file: its own defect decides, or its number."""
+        own = self.making.of_files.get(defect) if defect != GAP else None
+        late = own is not None and own.code == "control.date"  # numbers are looked at before days
+        gap = self.making.of_files.get(GAP)
+        follows = self.last is None or self.number == self.last + 1
+        if (own is None or late) and gap is not None and not follows:
+            return own if own is not None and gap.becomes == "accepted" else gap
+        return own or ACCEPTED
+
+    def _goes_on(self, done: Made) -> None:
+        if done.fate.becomes == "accepted":
+            self.last, self.taken = self.number, done
+        if done.fate.becomes == "accepted" or self.making.numbered != "field":
+            self.number += 1
 
 
-def _ends(
-    layout: Layout, fields: Sequence[Field], rows: int, sums: Mapping[str, Exact], of_file: frozenset[Defect]
-) -> tuple[bytes, bytes]:
-    """What stands before the records, and behind them."""
-    written = {one.name: number(sums[one.name], one.formats) for one in fields if one.number}
-    header = layout.opening(fields) + layout.header.format(count=rows, sums=written)
-    if Defect.TRUNCATED in of_file:
-        trailer = ""
-    else:
-        told = rows + (Defect.TRAILER in of_file)
-        trailer = layout.trailer.format(count=told, sums=written) + layout.closing()
-    return header.encode(_encoding(layout)), trailer.encode(_encoding(layout))
-
-
-def _encoding(layout: Layout) -> str:
-    return codecs.lookup(layout.encoding).name
+def _numbered(wanted: Wanted, number: int) -> Wanted:
+    return Wanted(number, wanted.day, wanted.count, wanted.texts, wanted.defect)

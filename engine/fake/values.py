@@ -12,17 +12,22 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal as Exact
+from functools import lru_cache
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
+from engine.contract import Moment, Numeric, Truth
+from engine.contract.making import Row, Value
 from engine.errors import Unusable
-from engine.fake.contract import Field, Row, Value, moment, number
+from engine.fake.contract import Field, moment, number, truth
 from engine.fake.patterns import matching
-from engine.schema import Boolean, Date, Decimal, Float32, Float64, Int32, Int64, Timestamp, TimestampNtz
+from engine.schema import Decimal, Float32, Float64, String
 
 LOCALES: Final = ("fr_FR", "en_GB")
 _POOL: Final = 300  # values of a kind and country: they come again, as they do in life
 _NULLS: Final = 0.06  # of the fields that may have no value
-_SPAN_S: Final = 90 * 86_400  # days and instants are of the last 90 days
+_SPAN_DAYS: Final = 90
+_SEVEN: Final = 7  # by now every clock shows an hour that it shows once
 _TRIES: Final = 1_000
 _BY_NAME: Final[Sequence[tuple[str, str]]] = (
     ("iban", "iban"),
@@ -56,7 +61,8 @@ _AMOUNTS: Final[Sequence[tuple[str, int]]] = (
 )
 
 
-def _faker(locale: str, seed: int) -> Any:
+@lru_cache(maxsize=8)
+def _faker(locale: str) -> Any:
     try:
         from faker import Faker
     except ImportError as error:
@@ -64,9 +70,20 @@ def _faker(locale: str, seed: int) -> Any:
         raise Unusable(
             "made-up values need Faker, which is not installed", where="fake", hint=hint
         ) from error
-    faker = Faker(locale)
-    faker.seed_instance(seed)
-    return faker
+    try:
+        return Faker(locale)
+    except AttributeError as error:
+        raise ValueError(f"there are no names and places of {locale}: fr_FR and en_GB are") from error
+
+
+@lru_cache(maxsize=256)
+def _pool(kind: str, locale: str, seed: str, encoding: str) -> Sequence[str]:
+    """Some values of a kind, of a country: they come again, as they do in life."""
+    faker = _faker(locale)
+    faker.seed_instance(f"{seed}:{kind}")
+    make = getattr(faker, kind, None) or (lambda: faker.bothify("??#########").upper())
+    found = [re.sub(r"\s+", " ", str(make())) for _ in range(_POOL)]
+    return [text for text in found if _has(encoding, text)] or [kind]
 
 
 def _words(name: str) -> set[str]:
@@ -85,44 +102,67 @@ def _chosen(name: str, kinds: Sequence[tuple[str, Any]]) -> Any:
 class Values:
     """Rows of a contract, one after the other; ``today`` is the last day that any of them names.
 
-    Texts are of the characters that ``encoding`` has.
+    What stands in ``seed`` before a colon, texts are chosen from; the rest says which come. ``before`` is how
+    many rows there were in earlier files: keys go on from there. Texts are of the
+    characters that ``encoding`` has.
     """
 
     def __init__(
         self,
         fields: Sequence[Field],
         *,
-        seed: int,
+        seed: str,
         today: datetime,
         encoding: str = "utf-8",
         locales: Sequence[str] = LOCALES,
+        before: int = 0,
     ) -> None:
         self.chance = random.Random(seed)  # noqa: S311  made-up data, no secret
         self._fields, self._today, self._encoding = fields, today, encoding
-        self._fakers = [_faker(locale, seed) for locale in locales]
-        self._pools: dict[tuple[str, int], list[str]] = {}
+        self._locales, self._seed = locales, seed.partition(":")[0]
+        for locale in locales:
+            _faker(locale)
         self._given: dict[str, set[str]] = {one.name: set() for one in fields}
-        self._rows = 0
+        self._rows = before
         self._makers = [self._maker(one) for one in fields]
 
     def row(self) -> Row:
-        """One more row, valid by its contract."""
-        country = self.chance.randrange(len(self._fakers))
+        """One more row, valid by its contract and its checks."""
+        country = self.chance.randrange(len(self._locales))
         self._rows += 1
         return tuple(self._value(*pair, country) for pair in zip(self._fields, self._makers, strict=True))
 
     def _value(self, of: Field, maker: Callable[[int], str], country: int) -> Value:
-        if of.nullable and not of.unique and self.chance.random() < _NULLS:
-            return None
-        if not of.unique:
-            return maker(country)
+        if not of.needed and of.can_be_nothing and self.chance.random() < _NULLS:
+            return of.nothing
+        if not of.key or _counted(of):
+            return self._fitting(of, maker(country))
         taken = self._given[of.name]
         for _ in range(_TRIES):
-            text = maker(country)
+            text = self._fitting(of, maker(country))
             if text not in taken:
                 taken.add(text)
                 return text
         raise ValueError(f"{of.name}: no more values that are not there yet, after {len(taken)}")
+
+    def _fitting(self, of: Field, text: str) -> str:
+        """The text, as wide as it has to be."""
+        if of.room.never:
+            text = (
+                text.translate(dict.fromkeys(map(ord, of.room.never), " "))
+                if isinstance(of.type, String)
+                else text
+            )
+        width = of.room.width
+        if isinstance(of.type, String) or width is None or len(text) == width:
+            return text
+        if len(text) < width and of.number and of.room.fill and isinstance(of.looks.format, Numeric):
+            return _filled(text, width, of.looks.format)
+        if len(text) > width:
+            raise ValueError(f"{of.name}: {text} is wider than {width}, and a {of.column.type} is not cut")
+        if of.room.fill and of.column.trim not in ("right", "both"):
+            raise ValueError(f"{of.name}: {text} does not fill {width}, and nothing takes blanks off again")
+        return text
 
     def _maker(self, of: Field) -> Callable[[int], str]:
         chance = self.chance
@@ -130,22 +170,23 @@ class Values:
             return lambda _: chance.choice(of.one_of)
         if of.pattern:
             return lambda _: matching(of.pattern, chance)
-        match of.type:
-            case Boolean():
-                return lambda _: chance.choice((of.formats.true, of.formats.false))
-            case Int32() | Int64() | Decimal() | Float32() | Float64():
-                return self._numbers(of)
-            case Date():
-                return lambda _: moment(self._moment(), of.formats.date)
-            case Timestamp() | TimestampNtz():
-                return lambda _: moment(self._moment(), of.formats.timestamp)
+        match of.looks.format:
+            case Truth() as words:
+                return lambda _: truth(chance.random() < 0.5, words)  # noqa: PLR2004 - one of two
+            case Numeric() as how:
+                return self._numbers(of, how)
+            case Moment() as clock:
+                return lambda _: moment(self._moment(clock.zone), clock)
             case _:
                 return self._texts(of)
 
-    def _moment(self) -> datetime:
-        return self._today - timedelta(seconds=self.chance.randrange(_SPAN_S))
+    def _moment(self, zone: str) -> datetime:
+        day = self._today - timedelta(days=self.chance.randrange(1, _SPAN_DAYS))
+        seconds = self.chance.randrange(10 * 3_600)
+        clock = day.replace(hour=_SEVEN + seconds // 3_600, minute=seconds // 60 % 60, second=seconds % 60)
+        return clock.replace(tzinfo=ZoneInfo(zone)) if zone else clock
 
-    def _numbers(self, of: Field) -> Callable[[int], str]:
+    def _numbers(self, of: Field, how: Numeric) -> Callable[[int], str]:
         scale = (
             of.type.scale
             if isinstance(of.type, Decimal)
@@ -153,40 +194,60 @@ class Values:
             if isinstance(of.type, (Float32, Float64))
             else 0
         )
-        if _is_key(of) and scale == 0 and of.low is None:
-            return lambda _: str(self._rows)
+        if _counted(of):
+            return lambda _: number(Exact(self._rows), how)
         usual: int = _chosen(of.name, _AMOUNTS)
-        room = 10 ** (of.type.precision - scale) - 1 if isinstance(of.type, Decimal) else usual
+        digits = of.type.precision - scale if isinstance(of.type, Decimal) else 9
+        if of.room.width is not None:
+            marks = (scale + 1 if scale and not how.implied else how.implied) + len(how.thousands) * 2
+            digits = min(digits, of.room.width - marks)
+        room = 10 ** max(digits, 0) - 1
         low = Exact(0) if of.low is None else of.low
         high = of.high if of.high is not None else max(low, Exact(min(usual, room)))
         least, most = (int(bound.scaleb(scale)) for bound in (low, high))
-        return lambda _: number(Exact(self.chance.randint(least, most)).scaleb(-scale), of.formats)
+        return lambda _: number(Exact(self.chance.randint(least, most)).scaleb(-scale), how)
 
     def _texts(self, of: Field) -> Callable[[int], str]:
         kind = _chosen(of.name, _BY_NAME)
-        if kind is None and _is_key(of):
-            return lambda _: self._cut(of, f"{of.name[:1].upper()}{self._rows:07d}")
-        return lambda country: self._cut(of, self.chance.choice(self._pool(kind or "sentence", country)))
+        if _counted(of):
+            letter = of.name[:1].upper()
+            width = (of.widest or 8) - 1
+            return lambda _: f"{letter}{self._rows:0{min(width, 7)}d}" if width else str(self._rows)
+        return lambda country: self._cut(of, self._one_of(kind or "sentence", country))
+
+    def _one_of(self, kind: str, country: int) -> str:
+        return self.chance.choice(_pool(kind, self._locales[country], self._seed, self._encoding))
 
     def _cut(self, of: Field, text: str) -> str:
-        return text if of.length is None else text[: of.length].rstrip()
-
-    def _pool(self, kind: str, country: int) -> list[str]:
-        found = self._pools.get((kind, country))
-        if found is None:
-            faker = self._fakers[country]
-            make = getattr(faker, kind, None) or (lambda: faker.bothify("??#########").upper())
-            found = [re.sub(r"\s+", " ", str(make())) for _ in range(_POOL)]
-            found = [text for text in found if _has(self._encoding, text)] or [kind]
-            self._pools[kind, country] = found
-        return found
+        most = of.widest
+        if most is not None and of.room.in_bytes:
+            return text.encode(self._encoding)[:most].decode(self._encoding, "ignore").rstrip()
+        return text if most is None else text[:most].rstrip()
 
 
 def _has(encoding: str, text: str) -> bool:
     return text.encode(encoding, "ignore").decode(encoding) == text
 
 
-def _is_key(of: Field) -> bool:
-    return of.unique or bool(
-        _words(of.name) & {"id", "key", "number", "numero", "no", "ref", "reference", "code"}
-    )
+def _filled(text: str, width: int, how: Numeric) -> str:
+    """A number with zeros in front."""
+    if how.thousands and how.thousands in text:
+        raise ValueError(f"{text} does not fill {width}, and zeros in front are no groups of three")
+    sign = text[-1:] if text[-1:] == "-" else ""
+    return text.removesuffix("-").zfill(width - len(sign)) + sign if sign else text.zfill(width)
+
+
+def _counted(of: Field) -> bool:
+    """Whether its values are counted: they are its rows' numbers."""
+    if of.one_of or of.pattern or not (of.key or _named_key(of)):
+        return False
+    if of.number:
+        scale = (
+            of.type.scale if isinstance(of.type, Decimal) else int(isinstance(of.type, (Float32, Float64)))
+        )
+        return scale == 0 and of.low is None and of.high is None
+    return isinstance(of.type, String) and (of.key or _chosen(of.name, _BY_NAME) is None)
+
+
+def _named_key(of: Field) -> bool:
+    return bool(_words(of.name) & {"id", "key", "number", "numero", "no", "ref", "reference", "code"})

@@ -1,204 +1,278 @@
-"""Made-up files: the same again from the same seed, valid by their contract, broken exactly as ordered."""
+"""Made-up files: the same again from the same seed, and taken by their connector as it was foretold."""
 
 from __future__ import annotations
 
 import builtins
-import csv
-import io
 import random
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal as Exact
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.files import jsons, xmls
-from connectors.files.records import Refused
+from engine.contract import ContractColumn, Letters, Moment, Numeric, Truth
 from engine.errors import Unusable
-from engine.fake import (
-    Defect,
-    Delimited,
-    Field,
-    FixedWidth,
-    Formats,
-    JsonLines,
-    Layout,
-    Made,
-    Order,
-    Xml,
-    make,
-)
+from engine.fake import Amount, Order, amount
 from engine.fake.patterns import matching
-from engine.schema import Boolean, Date, Decimal, Int32, Timestamp
-from tests.support.lots import records
+from tests.support.made import foretold, made, taken
 
-FRENCH = Formats(decimal=",", thousands=" ", date="dd/MM/yyyy", true="O", false="N")
+FRENCH = Numeric(decimal=",", thousands=" ")
 CONTRACT = (
-    Field("order_id", Int32(), nullable=False, unique=True),
-    Field("customer", nullable=False, length=40),
-    Field("iban"),
-    Field("city"),
-    Field("email"),
-    Field("amount", Decimal(12, 2), nullable=False, formats=FRENCH, high=Exact(20_000)),
-    Field("ordered_on", Date(), formats=FRENCH),
-    Field("seen_at", Timestamp()),
-    Field("paid", Boolean(), formats=FRENCH),
-    Field("status", one_of=("new", "sent", "back"), nullable=False),
-    Field("label", pattern=r"(RR|LX)[0-9]{8}[A-Z]{2}"),
+    ContractColumn("id", "bigint", nullable=False, format=Numeric()),
+    ContractColumn("customer", nullable=False, format=Letters(30), blank=("-",)),
+    ContractColumn("city", blank=("", "n/d")),
+    ContractColumn("amount", "decimal(12,2)", nullable=False, format=FRENCH),
+    ContractColumn("ordered", "date", format=Moment("dd/MM/yyyy"), blank=("",)),
+    ContractColumn("seen", "timestamp", format=Moment("yyyy-MM-dd HH:mm:ss", "Europe/Paris"), blank=("",)),
+    ContractColumn("paid", "boolean", format=Truth(("O",), ("N",))),
 )
-NAMES = [one.name for one in CONTRACT]
-WIDTHS = dict(zip(NAMES, (8, 20, 30, 20, 30, 12, 10, 19, 1, 4, 12), strict=True))
-LAYOUTS: Mapping[str, Layout] = {
-    "delimited": Delimited(trailer="T;{count};{sums[amount]}\n"),
-    "fixed": FixedWidth(WIDTHS, prefix="D", header="H20261102\n", trailer="T{count:06}\n"),
-    "jsonl": JsonLines(),
-    "xml": Xml(attributes=frozenset({"order_id"}), trailer="<total>{count}</total>\n"),
+NAMES = [column.name for column in CONTRACT]
+SUM = {"field": "trailer.total", "column": "amount", "format": {"decimal": ",", "thousands": " "}}
+ENDS = {
+    "header": {"literal": "H", "role": "header", "columns": ["kind", "number", "day"]},
+    "detail": {"literal": "D", "columns": ["kind", *NAMES]},
+    "trailer": {"literal": "T", "role": "trailer", "columns": ["kind", "count", "total"]},
+}
+ENDS_CONTROLS = {
+    "count": {"field": "trailer.count", "of": "records"},
+    "sums": {"amount": SUM},
+    "sequence": {"field": "header.number"},
+    "day": {"field": "header.day", "format": "yyyyMMdd", "back": 3},
 }
 
 
-def rows_of(made: Made) -> list[list[str]]:
-    *lines, _ = csv.reader(io.StringIO(made.content.decode(), newline=""), delimiter=";", strict=True)
-    assert lines[0] == NAMES
-    return lines[1:]
+def field(name: str, at: int, width: int, **more: Any) -> dict[str, Any]:
+    return {"name": name, "at": at, "width": width, **more}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_seed_gives_its_file_again_and_another_one_another(layout: str) -> None:
-    shares = {Defect.RAGGED: 0.2, Defect.DUPLICATE: 0.2}
-    first, again, other = (make(CONTRACT, LAYOUTS[layout], Order(50, seed, shares)) for seed in (7, 7, 8))
-    assert first == again
-    assert first.content != other.content
+FIXED_RECORDS = {
+    "header": {
+        "literal": "H", "role": "header", "length": 120,
+        "fields": [field("number", 2, 6), field("total", 8, 16)],
+    },
+    "detail": {
+        "literal": "D",
+        "fields": [
+            field("kind", 1, 1), field("id", 2, 8), field("customer", 10, 30, trim="right"),
+            field("city", 40, 20, trim="right"), field("amount", 60, 14, trim="both"),
+            field("ordered", 74, 10, trim="right"), field("seen", 84, 19, trim="right"),
+            field("paid", 103, 1), field("rest", 104, 17),
+        ],
+    },
+    "trailer": {"literal": "T", "role": "trailer", "fields": [field("count", 2, 9)], "length": 120},
+}  # fmt: skip
+FIXED_CONTROLS = {
+    "count": {"field": "trailer.count"},
+    "sums": {"amount": {**SUM, "field": "header.total"}},
+    "sequence": {"field": "header.number", "gap": "refuse"},
+}
+PATHS = {"id": "id", "customer": "who.name", "city": "who.address.city", **dict.fromkeys(NAMES[3:])}
+JSON_CONTROLS = {"count": {"field": "document.n"}, "sums": {"amount": {**SUM, "field": "document.total"}}}
+XML_PATHS = {**dict.fromkeys(NAMES), "id": "@id", "city": "address/city", "customer": "address/@of"}
+XML = {
+    "record": "a:orders/a:list/a:order",
+    "columns": {
+        name: None if path is None else path.replace("address", "a:address").replace("/city", "/a:city")
+        for name, path in XML_PATHS.items()
+    },
+    "namespaces": {"a": "urn:acme"},
+}
+FEEDS: Mapping[str, dict[str, Any]] = {
+    "named": {"pattern": "ORD_*.csv", "delimited": {"columns": NAMES}},
+    "gz": {"pattern": "ORD_*.csv.gz", "delimited": {"columns": NAMES, "delimiter": "\t"}, "container": "gz"},
+    "ends": {
+        "pattern": "*.txt", "encoding": "cp1252", "keys": ["id"], "controls": ENDS_CONTROLS,
+        "delimited": {"header": "none", "records": ENDS, "quote": None, "line_end": "crlf", "delimiter": "|"},
+    },
+    "by_name": {
+        "pattern": "ORD?_*_[0-9].csv", "encoding": "utf-16", "container": {"kind": "zip", "member": "*.csv"},
+        "delimited": {"columns": NAMES, "quote": "'", "escape": "backslash", "last_line_end": "required"},
+        "controls": {
+            "sequence": {"name": r"_(?P<value>\d+)_\d+\.csv$"},
+        },
+    },
+    "day_in_name": {
+        "pattern": "ORD_*.csv", "delimited": {"columns": NAMES, "escape": "none"}, "encoding": "latin-1",
+        "controls": {"day": {"name": r"_(?P<value>\d{6})_", "format": "ddMMyy"},
+                     "sequence": {"name": r"(?P<value>\d{3})\.csv$", "gap": "refuse"}},
+    },
+    "fixed": {
+        "pattern": "F*", "fixed_width": {"unit": "characters", "records": FIXED_RECORDS},
+        "controls": FIXED_CONTROLS, "container": {"kind": "zst"},
+    },
+    "bytes": {
+        "pattern": "F*", "encoding": "utf-8-sig",
+        "fixed_width": {"unit": "bytes", "records": FIXED_RECORDS, "line_end": "none"},
+        "controls": FIXED_CONTROLS,
+    },
+    "lines": {"pattern": "*.jsonl", "json_lines": {"columns": PATHS}, "keys": ["id"]},
+    "document": {
+        "pattern": "*.json", "controls": JSON_CONTROLS,
+        "json_document": {
+            "columns": PATHS, "records": "made.orders", "document": {"n": "made.count", "total": "sum.of"},
+        },
+    },
+    "xml": {
+        "pattern": "*.xml", "controls": {"count": {"field": "header.n"}, "sums": {"amount": SUM}},
+        "xml": {**XML, "header": {"record": "a:orders/a:head", "columns": {"n": "@n"}},
+                "trailer": {"record": "a:orders/a:foot/a:total", "columns": {"total": "."}}},
+    },
+    "iso": {"pattern": "*.csv", "delimited": {"columns": NAMES}, "encoding": "iso-8859-15"},
+}  # fmt: skip
 
 
-def test_good_rows_keep_their_contract() -> None:
-    made = make(CONTRACT, LAYOUTS["delimited"], Order(300))
-    assert (made.broken, made.file) == ({}, frozenset())
-    columns = dict(zip(NAMES, zip(*rows_of(made), strict=True), strict=True))
-    assert len(set(columns["order_id"])) == 300
-    assert "" not in {*columns["customer"], *columns["amount"], *columns["status"]}
-    assert max(map(len, columns["customer"])) <= 40
-    assert set(columns["status"]) == {"new", "sent", "back"}
-    assert set(columns["paid"]) == {"O", "N", ""}
-    assert all(re.fullmatch(r"(RR|LX)[0-9]{8}[A-Z]{2}|", text) for text in columns["label"])
-    assert all(re.fullmatch(r"(FR|GB)[0-9]{2}[0-9A-Z]+|", text) for text in columns["iban"])
-    assert all(re.fullmatch(r"[^@ ]+@[^@ ]+|", text) for text in columns["email"])
-    assert all(re.fullmatch(r"\d{1,3}( \d{3})*,\d\d", text) for text in columns["amount"])
-    assert {datetime.strptime(text, "%d/%m/%Y").year for text in columns["ordered_on"] if text} == {2026}  # noqa: DTZ007
-    trailer = made.content.decode().splitlines()[-1].split(";")
-    total = sum(Exact(text.replace(" ", "").replace(",", ".")) for text in columns["amount"])
-    assert trailer[1] == "300"
-    assert Exact(trailer[2].replace(" ", "").replace(",", ".")) == total
+def order_of(**more: Any) -> Order:
+    return Order(files=3, rows=40, **more)
 
 
-def test_every_row_of_a_fixed_width_file_is_as_wide() -> None:
-    made = make(CONTRACT, LAYOUTS["fixed"], Order(100, shares={Defect.RAGGED: 0.3, Defect.BAD_TYPE: 0.3}))
-    header, *lines, trailer = made.content.decode().splitlines()
-    assert (header, trailer) == ("H20261102", "T000100")
-    wide = 1 + sum(WIDTHS.values())
-    ragged = {n for n, defect in made.broken.items() if defect is Defect.RAGGED}
-    assert ragged
-    assert {n for n, line in enumerate(lines, 1) if len(line) == wide - 1} == ragged
-    assert {len(line) for line in lines} == {wide, wide - 1}
-    with pytest.raises(ValueError, match="not cut"):
-        make(CONTRACT, FixedWidth({**WIDTHS, "order_id": 1}), Order(20))
+@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_good_files_are_taken_whole(tmp_path: Path, feed: str, seed: int) -> None:
+    world, files = made(tmp_path, FEEDS[feed], order_of(seed=seed), CONTRACT)
+    found = taken(world, CONTRACT)
 
-
-def test_broken_rows_are_the_ones_that_are_told() -> None:
-    kinds = (Defect.BAD_TYPE, Defect.BAD_VALUE, Defect.NULL, Defect.DUPLICATE)
-    made = make(CONTRACT, LAYOUTS["delimited"], Order(2_000, shares=dict.fromkeys(kinds, 0.1)))
-    assert all(150 < made.counts[kind] < 250 for kind in kinds)
-    rows = rows_of(made)
-    for n, row in enumerate(rows, 1):
-        fields = dict(zip(NAMES, row, strict=True))
-        wrong = {
-            Defect.BAD_TYPE: not _typed(fields),
-            Defect.BAD_VALUE: fields["status"] not in ("new", "sent", "back", "")
-            or not re.fullmatch(r"(RR|LX)[0-9]{8}[A-Z]{2}|", fields["label"])
-            or fields["amount"] == "20 001",
-            Defect.NULL: any(not fields[name] for name in ("order_id", "customer", "amount", "status")),
-            Defect.DUPLICATE: row in rows[: n - 1],
-        }
-        found = {kind for kind, there in wrong.items() if there}
-        assert found == ({made.broken[n]} if n in made.broken else set()), fields
-
-
-def _typed(fields: Mapping[str, str]) -> bool:
-    patterns = {
-        "order_id": r"\d*",
-        "amount": r"(\d{1,3}( \d{3})*(,\d\d)?)?",
-        "ordered_on": r"(\d\d/(0\d|1[0-2])/2026)?",
-        "seen_at": r"(2026-.*)?",
-        "paid": "[ON]?",
-    }
-    return all(re.fullmatch(pattern, fields[name]) for name, pattern in patterns.items())
-
-
-def test_ragged_lines_of_json_and_records_of_xml_are_problems_where_they_were_made() -> None:
-    order = Order(200, shares={Defect.RAGGED: 0.1})
-    columns = dict.fromkeys(NAMES)
-    lines = make(CONTRACT, LAYOUTS["jsonl"], order)
-    found = records(jsons.read_lines([lines.content], jsons.JsonLines(columns=columns)))
-    assert {r.number for r in found if r.code == "json.syntax"} == lines.broken.keys() != set()
-    document = make(CONTRACT, LAYOUTS["xml"], order)
-    declared = xmls.Xml(
-        record="records/record",
-        columns={**columns, "order_id": "@order_id"},
-        trailer=xmls.XmlRecord(record="records/total", columns={"count": "."}),
+    assert [one.name for one in files] == list(found)
+    assert {one.name: foretold(one) for one in files} == found
+    assert all(
+        (one.state, one.code, one.rows, one.waiting) == ("archived", "", 40, {}) for one in found.values()
     )
-    read = records(xmls.read_xml([document.content], declared))
-    assert {r.number for r in read if r.code == "xml.unknown"} == document.broken.keys()
-    assert read[-1].row == (b"200",)
-    assert {len(r.row) for r in read[:-1]} == {len(NAMES)}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16-le", "ascii"])
-def test_a_wrong_byte_stands_in_exactly_the_rows_that_are_told(encoding: str) -> None:
-    layout = Delimited(encoding=encoding, names=False)
-    assert make(CONTRACT, layout, Order(50)).content.decode(encoding)
-    made = make(CONTRACT, layout, Order(50, shares={Defect.ENCODING: 0.2}))
-    lines = made.content.split("\n".encode(encoding))[:-1]
-    bad = set()
-    for n, line in enumerate(lines, 1):
-        try:
-            line.decode(encoding)
-        except UnicodeDecodeError:
-            bad.add(n)
-    assert bad == made.broken.keys() != set()
+OF_ROWS = ("bad_type", "null", "duplicate", "ragged")
 
 
-def test_a_wrong_trailer_counts_one_more_and_a_cut_file_has_none() -> None:
-    wrong = make(CONTRACT, LAYOUTS["fixed"], Order(30, shares={Defect.TRAILER: 1}))
-    assert (wrong.file, wrong.broken) == (frozenset({Defect.TRAILER}), {})
-    assert wrong.content.splitlines()[-1] == b"T000031"
-    cut = make(CONTRACT, LAYOUTS["fixed"], Order(30, shares={Defect.TRUNCATED: 1}))
-    assert not cut.content.endswith(b"\n")
-    assert b"\nT0" not in cut.content
-    lines = make(CONTRACT, LAYOUTS["jsonl"], Order(30, shares={Defect.TRUNCATED: 1}))
-    with pytest.raises(Refused, match="ends inside line"):
-        list(jsons.read_lines([lines.content], jsons.JsonLines(columns=dict.fromkeys(NAMES))))
+@pytest.mark.parametrize("feed", FEEDS)
+def test_rows_that_are_broken_wait_as_it_was_foretold(tmp_path: Path, feed: str) -> None:
+    defects = {kind: Amount(count=3) for kind in OF_ROWS if kind != "ragged" or feed != "bytes"}
+    world, files = made(tmp_path, FEEDS[feed], order_of(defects=defects), CONTRACT)
+
+    assert {one.name: foretold(one) for one in files} == taken(world, CONTRACT)
+    assert all(one.counts == dict.fromkeys(defects, 3) for one in files)
+    assert all(sum(one.quarantined.values()) == 3 * (len(defects) - 1) for one in files)
+
+
+FILE_DEFECTS = ("encoding", "truncated", "wrong_count", "wrong_sum", "wrong_day", "gap", "again")
+PLACES = {
+    "named": "encoding again",
+    "gz": "encoding truncated again",
+    "ends": "encoding truncated wrong_count wrong_sum wrong_day gap again",
+    "by_name": "encoding truncated gap again",
+    "day_in_name": "encoding wrong_day gap again",
+    "fixed": "encoding truncated wrong_count wrong_sum gap again",
+    "bytes": "encoding truncated wrong_count wrong_sum gap again",
+    "lines": "encoding truncated again",
+    "document": "encoding truncated wrong_count wrong_sum again",
+    "xml": "encoding truncated wrong_count wrong_sum again",
+    "iso": "encoding again",
+}
+
+
+@pytest.mark.parametrize(("feed", "kind"), [(feed, kind) for feed in FEEDS for kind in PLACES[feed].split()])
+def test_a_file_that_is_broken_is_decided_about_as_it_was_foretold(
+    tmp_path: Path, feed: str, kind: str
+) -> None:
+    order = Order(files=5, rows=20, seed=4, defects={kind: Amount(count=2), "bad_type": Amount(0.1)})
+    world, files = made(tmp_path, FEEDS[feed], order, CONTRACT)
+
+    assert {one.name: foretold(one) for one in files} == taken(world, CONTRACT)
+    assert len(files) == 5
+    assert sum(one.defect == kind for one in files) >= (1 if kind in ("again", "gap") else 2)
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+def test_what_a_flow_has_no_place_for_is_refused(tmp_path: Path, feed: str) -> None:
+    for n, kind in enumerate(FILE_DEFECTS):
+        if kind not in PLACES[feed].split():
+            with pytest.raises(ValueError, match=f"{kind}: this flow has no place"):
+                made(tmp_path / str(n), FEEDS[feed], order_of(defects={kind: Amount(1.0)}), CONTRACT)
+
+
+def test_many_kinds_at_once_are_still_foretold(tmp_path: Path) -> None:
+    shares = {kind: Amount(0.03) for kind in OF_ROWS} | {kind: Amount(0.12) for kind in FILE_DEFECTS}
+    order = Order(files=25, rows=30, seed=9, defects=shares)
+    world, files = made(tmp_path, FEEDS["ends"], order, CONTRACT)
+
+    assert {one.name: foretold(one) for one in files} == taken(world, CONTRACT)
+    assert len({one.fate.code for one in files}) > 5
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+def test_a_seed_gives_its_files_again_and_another_one_others(tmp_path: Path, feed: str) -> None:
+    def content(folder: str, seed: int) -> list[tuple[str, bytes]]:
+        order = Order(files=2, rows=20, seed=seed, defects={"bad_type": Amount(0.2), "encoding": Amount(0.5)})
+        world, files = made(tmp_path / folder, FEEDS[feed], order, CONTRACT)
+        return [(one.name, (world.inbox / one.name).read_bytes()) for one in files]
+
+    first, again, other = content("a", 7), content("b", 7), content("c", 8)
+    assert first == again
+    assert [name for name, _ in first] == [name for name, _ in other]
+    assert [text for _, text in first] != [text for _, text in other]
+
+
+def test_keys_go_on_from_file_to_file(tmp_path: Path) -> None:
+    world, files = made(tmp_path, {**FEEDS["named"], "keys": ["id"]}, order_of(), CONTRACT)
+    lines = [line for one in files for line in (world.inbox / one.name).read_text().splitlines()[1:]]
+
+    assert [int(line.partition(";")[0]) for line in lines] == list(range(1, 121))
+
+
+def test_a_file_says_its_first_number_and_its_day(tmp_path: Path) -> None:
+    order = Order(files=2, rows=1, first=41, day=date(2027, 1, 3))
+    world, files = made(tmp_path, FEEDS["ends"], order, CONTRACT)
+
+    assert (world.inbox / files[1].name).read_text("cp1252").startswith("H|42|20270103")
+    assert files[1].name == "20270103_0042.txt"
+
+
+def test_a_marker_stands_beside_a_file_that_is_whole(tmp_path: Path) -> None:
+    world, files = made(
+        tmp_path, {**FEEDS["named"], "ready": {"by": "marker", "suffix": ".ok"}}, Order(rows=3), CONTRACT
+    )
+
+    assert sorted(path.name for path in world.inbox.iterdir()) == [files[0].name, files[0].name + ".ok"]
+    assert taken(world, CONTRACT)[files[0].name].state == "archived"
 
 
 @pytest.mark.parametrize(
-    ("fields", "layout", "shares", "said"),
+    ("column", "said"),
     [
-        ((Field("a"),), JsonLines(), {Defect.BAD_TYPE: 0.1}, "bad_type"),
-        ((Field("a"),), JsonLines(), {Defect.NULL: 0.1}, "null"),
-        ((Field("a"),), JsonLines(), {Defect.BAD_VALUE: 0.1}, "bad_value"),
-        (CONTRACT, Delimited(encoding="latin-1"), {Defect.ENCODING: 0.1}, "every byte"),
-        (CONTRACT, JsonLines(), {Defect.TRAILER: 1}, "no trailer"),
-        (CONTRACT, JsonLines(), {Defect.RAGGED: 1.5}, "from 0 to 1"),
-        (CONTRACT, JsonLines(), {Defect.RAGGED: 0.6, Defect.NULL: 0.6}, "more than 1"),
-        ((Field("a", one_of=("x",), unique=True),), JsonLines(), {}, "no more values"),
+        (ContractColumn("ordered", "date", format=Moment("d/M/yyyy")), "nothing takes blanks off"),
+        (ContractColumn("ordered", "timestamp_ntz", format=Moment("yyyy-MM-dd HH:mm")), "wider than 10"),
     ],
 )
-def test_what_cannot_be_made_is_refused(fields: Any, layout: Layout, shares: Any, said: str) -> None:
+def test_a_value_that_has_no_place_in_its_field_is_refused(
+    tmp_path: Path, column: ContractColumn, said: str
+) -> None:
+    layout = {"unit": "characters", "records": {"detail": {"fields": [field("ordered", 1, 10)]}}}
     with pytest.raises(ValueError, match=said):
-        make(fields, layout, Order(5, shares=shares))
+        made(tmp_path, {"pattern": "*", "fixed_width": layout}, Order(rows=50), [column])
 
 
-def test_without_faker_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("2%", Amount(0.02)), ("3", Amount(count=3)), ("0.5", Amount(0.5)), ("100%", Amount(1.0))],
+)
+def test_an_amount_is_a_share_or_a_number(text: str, found: Amount) -> None:
+    assert amount(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "x", "101%", "-1", "1.5", "nan"])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"share|float"):
+        amount(text)
+
+
+def test_more_defects_than_there_are_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="41 are ordered, and there are 40"):
+        made(tmp_path, FEEDS["named"], order_of(defects={"ragged": Amount(count=41)}), CONTRACT)
+    shares = {"ragged": Amount(0.6), "bad_type": Amount(0.6)}
+    with pytest.raises(ValueError, match="more than 1"):
+        made(tmp_path, FEEDS["named"], order_of(defects=shares), CONTRACT)
+
+
+def test_without_faker_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = builtins.__import__
 
     def without(name: str, *words: Any) -> Any:
@@ -208,7 +282,7 @@ def test_without_faker_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(Unusable) as unusable:
-        make(CONTRACT, JsonLines(), Order(1))
+        made(tmp_path, FEEDS["named"], Order(rows=1, locales=["de_DE"]), CONTRACT)
     assert "ecluse[demo]" in unusable.value.hint
 
 
@@ -217,9 +291,9 @@ def test_without_faker_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatc
 )
 def test_a_text_is_made_for_a_pattern(pattern: str) -> None:
     chance = random.Random(3)  # noqa: S311
-    made = {matching(pattern, chance) for _ in range(50)}
-    assert all(re.fullmatch(pattern, text) for text in made)
-    assert len(made) > 1
+    texts = {matching(pattern, chance) for _ in range(50)}
+    assert all(re.fullmatch(pattern, text) for text in texts)
+    assert len(texts) > 1
 
 
 @pytest.mark.parametrize("pattern", [r"(?=a)b", r"(a)\1", "(", r"x$y"])
