@@ -137,8 +137,7 @@ class FixedForm:
             if not _covers(self._kind, one)
         }
         self.before = sum(kind.role == "header" for kind in layout.records.values())
-        problem = layout.short_lines == "problem" and layout.line_end != "none"
-        self.ragged = Fate("quarantined", "record.length") if problem else NO_FATE
+        self.ragged = Fate("quarantined", "record.length") if layout.line_end != "none" else NO_FATE
         required = "line.last" if layout.last_line_end == "required" else ""
         self.cut = "record.length" if layout.line_end == "none" else trailer or required
         self._whole = bool(trailer) and layout.line_end != "none"
@@ -148,10 +147,10 @@ class FixedForm:
         return self._single("header", said)
 
     def record(self, row: Row, *, ragged: bool) -> bytes:
-        """A line; ragged: that is one place short."""
+        """A line; ragged: that is one place too long."""
         texts = dict(zip(self.rooms, row, strict=True))
         line = self._placed(self._kind, texts)
-        return (line[: -len(self._encode(" "))] if ragged else line) + self._end
+        return line + (self._encode(" ") if ragged else b"") + self._end
 
     def closing(self, said: Said) -> bytes:
         """A trailer, where there is one."""
@@ -161,8 +160,11 @@ class FixedForm:
         """Nothing, where the trailer is missing; else a line without its end, or a piece of it."""
         if self._whole:
             return b""
-        line = self.record(row, ragged=False)
-        return line[: -len(self._end)] if self._end else line[: -len(self._encode(" "))]
+        return (
+            self._placed(self._kind, dict(zip(self.rooms, row, strict=True)))
+            if self._end
+            else self._encode(" ")
+        )
 
     def _single(self, role: str, said: Said) -> bytes:
         made = b""

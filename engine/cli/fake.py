@@ -25,7 +25,7 @@ from engine.contract.making import Making, Room
 from engine.errors import Missing, Unusable
 from engine.plan import FlowPlan
 from engine.schema import Date, Timestamp, Type, delta, from_delta
-from engine.template.mistakes import nearest
+from engine.template.mistakes import count, nearest
 
 PANEL: Final = "Start"
 _QUIET_S: Final = 2.0
@@ -172,7 +172,8 @@ def _files(planned: FlowPlan, making: Making, order: fake.Order, out: Path | Non
         return
     records = sum(one.rows for one in made)
     refused = sum(one.fate.becomes == "refused" for one in made)
-    show.note(f"{len(made)} files, {screen.count(records)} records; {refused} of the files will be refused")
+    said = f"{count(len(made), 'file')}, {count(records, 'record')}"
+    show.note(f"{said}; {refused} of the files will be refused")
 
 
 def _fate(one: fake.Made) -> str:
