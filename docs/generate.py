@@ -6,7 +6,10 @@ from pathlib import Path
 
 import connectors
 import engine
+from connectors.files.config import FilesConfig
+from connectors.files.feeds import Feed
 from engine import errors
+from engine.template import reference
 
 HEAD = """# Error codes
 
@@ -19,4 +22,28 @@ for package in (engine, connectors):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-(Path(__file__).parent / "reference" / "errors.md").write_text(HEAD + errors.reference(), encoding="utf-8")
+FEEDS = """# A partner's files: what is declared
+
+A connection of type `files` says where files are, and a flow what they are. The templates `partner_csv`,
+`partner_fixed_width`, `partner_jsonl` and `partner_xml` have a parameter for most of what a flow says:
+`files` is its `pattern`, `layout` its format. Where a map may stand, `{file: layouts/orders.yaml}` may
+stand, or the path alone.
+
+What a flow says is held against itself before a file is read. `ecluse lint` tells a control or a key that
+names no column, and a contract that does ([contracts](contracts.md)); `mode: scd1` without `keys`; two
+flows of one connection whose patterns fit one name, with that name. `ecluse fake` makes files of a flow
+([fake](fake.md)).
+
+"""
+
+PAGES = {
+    "errors.md": HEAD + errors.reference(),
+    "feeds.md": FEEDS
+    + reference.page(FilesConfig, "A connection", derived=("project", "connection"))
+    + reference.page(Feed, "What a flow says: `source`").rstrip()
+    + "\n",
+}
+
+if __name__ == "__main__":
+    for name, text in PAGES.items():
+        (Path(__file__).parent / "reference" / name).write_text(text, encoding="utf-8")

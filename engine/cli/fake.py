@@ -213,7 +213,8 @@ def _rows(planned: FlowPlan, shape: Mapping[str, Type], order: fake.Order, form:
             hint="ecluse fake FLOW --column id=bigint --column city=string",
         )
     if order.defects or order.files != 1:
-        raise Unusable("defects and files are for flows of partner files", where=planned.name)
+        what = "defects and files are for flows of partner files"
+        raise Unusable(what, where=planned.name, hint=f"ecluse fake {planned.name} --records {order.rows}")
     rooms = {name: Room(never="\0", empty=True) for name in shape}
     contract = [_plain(name, type_) for name, type_ in shape.items()]
     fields = fake.fields_of(contract, rooms, checks=planned.checks)

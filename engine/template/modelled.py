@@ -152,6 +152,17 @@ def of_flow(model: Model) -> dict[str, Key]:
     }
 
 
+def within(model: Model) -> list[Model]:
+    """The models that stand within a model, in the order of its fields."""
+    found = []
+    for kind in _fields(model).values():
+        while kind.is_list or kind.is_map:
+            kind = _kind(kind.entry)  # noqa: PLW2901 - what is in it
+        if kind.model:
+            found.append(kind.model)
+    return found
+
+
 def _only_word(kind: _Kind, info: FieldInfo) -> bool:
     """Whether a field can only be what it is anyway: nobody needs to write it."""
     return kind.origin is typing.Literal and (info.default,) == typing.get_args(kind.bare) and not kind.told

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ class Became:
     waiting: Mapping[int, str]
 
 
+WITH: Mapping[str, Any] = {
+    "partner": "acme", "folder": "in", "ready": {"by": "rename", "suffix": ".part"},
+}  # fmt: skip
+
+
+def feed_of(said: Mapping[str, Any]) -> Feed:
+    """A feed, as its flow says it."""
+    return Feed.model_validate_json(json.dumps({**WITH, **said}))
+
+
 def foretold(made: Made) -> Became:
     """What the report says of a file."""
     if made.fate.becomes == "refused":
@@ -45,8 +56,8 @@ def made(
     root: Path, said: Mapping[str, Any], order: Order, contract: Sequence[ContractColumn] = ()
 ) -> tuple[FilesWorld, list[Made]]:
     """The files of an order, in the folder that their connector looks at."""
-    plain = {"partner": "acme", "folder": "in", "ready": {"by": "rename", "suffix": ".part"}, **said}
-    feed = Feed.model_validate_json(json.dumps(plain))
+    plain = {**WITH, **said}
+    feed = feed_of(said)
     world = FilesWorld(root, [TableSpec("flow", "acme", "made", said=plain)])
     world.clock = at_noon(world, order)
     making = feed.making()
@@ -58,9 +69,6 @@ def made(
 
 def at_noon(world: FilesWorld, order: Order) -> Any:
     """The clock of a machine on the day of the files."""
-    from dataclasses import replace
-    from datetime import UTC, datetime, time
-
     noon = datetime.combine(order.day, time(12), UTC).timestamp()
     return replace(world.clock, wall=lambda: noon)
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from connectors.files.config import FilesConfig
 from connectors.files.feeds import Feed
-from engine import template
+from engine import plan, template
+from engine.plan import FlowPlan, ProjectPlan
 from engine.template import Mistaken
 from tests.support import declared
 
@@ -166,3 +167,13 @@ def mistakes(folder: Path) -> list[str]:
     except Mistaken as error:
         return [str(mistake) for mistake in error.mistakes]
     return []
+
+
+def built(folder: Path, files: Mapping[str, str | bytes] | None = None) -> ProjectPlan:
+    """The plan of the project, with some of its files changed."""
+    return plan.build(load(project(folder, files)))
+
+
+def flow(made: ProjectPlan, name: str) -> FlowPlan:
+    """A flow of a plan."""
+    return next(each for each in made.flows if each.name == name)

@@ -4,12 +4,18 @@ import ast
 import importlib
 import pkgutil
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 import connectors
 import engine
+from connectors.files.config import FilesConfig
+from connectors.files.feeds import Feed
+from connectors.files.forms import RAGGED
+from connectors.files.making import COUNT, DAY, ENCODING, GAP, SUM, TRUNCATED
 from connectors.postgres import CONNECTOR, cells, gap, kinds, resume, session
 from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Transaction
@@ -18,10 +24,14 @@ from engine import errors, metrics, schema
 from engine.checks import RULES, OnFail
 from engine.checks.functions import FUNCTIONS
 from engine.checks.parse import parse
+from engine.fake.defects import AGAIN, Defect
 from engine.pump.stand import Stand
 from engine.source import STREAM, Mark
+from engine.template import modelled
 from tests.support import postgres_types
 from tests.support.declared import load, project
+from tests.support.made import feed_of
+from tests.support.made_feeds import FEEDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "reference"
@@ -63,6 +73,33 @@ def avro_text(type_: schema.Type) -> str:
     logical = said["logicalType"]
     numbers = f" {said['precision']},{said['scale']}" if logical == "decimal" else ""
     return f"{said['type']} ({logical}{numbers})"
+
+
+def test_the_pages_that_are_made_from_the_code_are_what_the_code_says() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
+    assert sorted(made) == ["errors.md", "feeds.md"]
+    for name, text in made.items():
+        assert (DOCS / name).read_text(encoding="utf-8") == text, "make docs"
+
+
+def test_the_page_of_feeds_has_every_key_that_may_be_declared() -> None:
+    text = (DOCS / "feeds.md").read_text(encoding="utf-8")
+    todo: list[type[BaseModel]] = [FilesConfig, Feed]
+    for model in todo:
+        todo += [inner for inner in modelled.within(model) if inner not in todo]
+        for key in modelled.of_flow(model).keys() - {"project", "connection"}:
+            assert f"| `{key}` | " in text, (model, key)
+    assert len(todo) > 15
+
+
+def test_the_page_of_made_up_files_has_every_defect_with_its_codes() -> None:
+    said = {row[0]: row[3] for row in rows("fake.md")}
+    of_files = {ENCODING, TRUNCATED, COUNT, SUM, DAY, GAP, AGAIN}
+    assert said.keys() == {*Defect, *of_files, RAGGED}
+    for layout in FEEDS.values():
+        making = feed_of(layout).making()
+        for kind, fate in [*making.of_files.items(), *making.of_records.items()]:
+            assert fate.code in said[kind], (kind, fate)
 
 
 def test_the_page_of_types_names_every_type_that_is_captured_and_no_other() -> None:

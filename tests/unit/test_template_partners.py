@@ -15,20 +15,19 @@ import yaml
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from connectors.files.config import FilesConfig
 from connectors.files.feeds import Feed
 from engine import plan
-from engine.plan import FlowPlan, ProjectPlan
 from engine.template import Trial, shipped
 from tests.support import declared
 from tests.support.partners import (
     FILES,
     FLOWS,
-    LINES,
     MODELS,
     PROJECT,
     SCANS,
     WIDTHS,
+    built,
+    flow,
     load,
     mistakes,
     project,
@@ -36,14 +35,6 @@ from tests.support.partners import (
 
 GOLDEN = Path(__file__).parent / "golden"
 BLOCKS = (GOLDEN / "partner_mistakes.txt").read_text(encoding="utf-8").split("\n\n")
-
-
-def built(folder: Path, files: dict[str, str | bytes] | None = None) -> ProjectPlan:
-    return plan.build(load(project(folder, files)))
-
-
-def flow(made: ProjectPlan, name: str) -> FlowPlan:
-    return next(each for each in made.flows if each.name == name)
 
 
 def test_the_plan_says_every_value_of_a_feed_and_where_it_came_from(tmp_path: Path) -> None:
@@ -91,61 +82,6 @@ def test_a_contract_stands_in_the_flow_or_in_a_file_and_may_be_absent(tmp_path: 
     assert found["acme.orders"] == ["id", "city", "weight"]
     assert found["post_scans"] == ["parcel", "place"]
     assert found["acme.returns"] == found["events"] == found["bills"] == []
-
-
-def test_a_contract_is_in_the_order_of_the_records_and_what_it_does_not_name_is_text(tmp_path: Path) -> None:
-    text = LINES.replace("id: {type: bigint}, city: {type: string}, weight", "weight")
-    resolved = plan.resolve(load(project(tmp_path, {"flows/acme.yaml": text})))
-    (orders,) = (each for each in resolved.plan.flows if each.name == "acme.orders")
-    lines = {path: (value, str(place)) for path, value, place in resolved.lines()}
-
-    assert [(column.name, column.type) for column in orders.contract] == [
-        ("id", "string"), ("city", "string"), ("weight", "decimal(9,3)"),
-    ]  # fmt: skip
-    assert lines["flows.acme.orders.contract.city.type"] == ("string", "derived")
-    assert lines["flows.acme.orders.contract.weight.type"][1] == "flows/acme.yaml:15:19"
-
-
-def test_formats_are_meant_of_columns_that_a_contract_does_not_name_too(tmp_path: Path) -> None:
-    text = LINES.replace("columns: {id: {type: bigint}, city: {type: string}, weight", "columns: {weight")
-    text = text.replace("      contract:\n", '      contract:\n        formats: {blank: [""], trim: both}\n')
-    orders = flow(built(tmp_path, {"flows/acme.yaml": text}), "acme.orders")
-
-    assert {(column.blank, column.trim) for column in orders.contract} == {(("",), "both")}
-
-
-def test_a_folder_of_this_machine_is_relative_to_the_project_wherever_a_worker_starts(tmp_path: Path) -> None:
-    text = PROJECT.replace("root: /srv/drop", "root: ../drop, staging: its/copies")
-    drop, sftp = built(
-        tmp_path, {"ecluse.yaml": text.replace("root: /out", "root: out\n      staging: copies")}
-    ).captures
-
-    assert (drop.config["root"], drop.config["staging"]) == (f"{tmp_path}/../drop", f"{tmp_path}/its/copies")
-    assert (sftp.config["root"], sftp.config["staging"]) == ("out", f"{tmp_path}/copies")
-    # read again out of the plan, by a worker that was started somewhere else
-    assert FilesConfig.model_validate_json(json.dumps(drop.config)).root == f"{tmp_path}/../drop"
-    assert built(tmp_path).captures[0].config["staging"] == ""
-
-
-def test_a_word_stands_for_a_container_and_a_path_for_a_layout(tmp_path: Path) -> None:
-    short = WIDTHS.replace("layout: {file: layouts/scans.yaml}", "layout: layouts/scans.yaml")
-    made = built(tmp_path, {"flows/post.yaml": short})
-    zipped = LINES.replace("container: gz", "container: {kind: zip, member: '*.csv'}")
-
-    assert plan.as_json(made) == plan.as_json(built(tmp_path, {"flows/post.yaml": WIDTHS}))
-    assert flow(made, "acme.returns").table.said["container"]["kind"] == "gz"
-    again = built(tmp_path, {"flows/acme.yaml": zipped})
-    assert flow(again, "acme.returns").table.said["container"]["member"] == "*.csv"
-
-
-def test_feeds_in_two_folders_or_of_two_connections_may_take_the_same_names(tmp_path: Path) -> None:
-    text = LINES.replace("files: RET_*.csv.gz", "files: ORDERS_*.csv")
-    apart = text.replace("encoding: cp1252", "folder: back\n      encoding: cp1252")
-    here = text.replace("encoding: cp1252", "folder: ./.\n      encoding: cp1252")
-
-    assert mistakes(project(tmp_path / "apart", {"flows/acme.yaml": apart})) == []
-    (told,) = mistakes(project(tmp_path / "here", {"flows/acme.yaml": here}))
-    assert "a file ORDERS_.csv would fit both patterns" in told
 
 
 def test_a_feed_names_its_topic_and_its_table(tmp_path: Path) -> None:
