@@ -40,7 +40,8 @@ class Field:
 
     ``pattern`` is a regular expression that a text matches whole; ``one_of`` are all its values; ``low`` and
     ``high`` bound a number; ``length`` bounds a text. ``check`` is the name of the check that says so.
-    ``needed``: a row without a value waits in quarantine. ``key``: no value comes twice.
+    ``needed``: a row without a value waits in quarantine, by the check ``needs`` where one says so. ``key``:
+    no value comes twice.
     """
 
     column: ContractColumn
@@ -53,6 +54,7 @@ class Field:
     length: int | None = None
     check: str = ""
     needed: bool = False
+    needs: str = ""
     key: bool = False
 
     @property
@@ -120,7 +122,7 @@ def fields_of(
 def _checked(one: Field, check: Check) -> Field:
     match check.rule:
         case NotNull():
-            return replace(one, needed=True)
+            return replace(one, needed=True, needs=check.name)
         case Range(min=low, max=high):
             if not one.number:
                 return one

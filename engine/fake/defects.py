@@ -111,7 +111,7 @@ def broken(
         case Defect.BAD_TYPE:
             text, code = chance.choice(_misfits(of)), "unfit"
         case _:
-            text, code = _stranger(of), of.check
+            text, code = _stranger(of), f"check:{of.check}"
     fate = Fate("quarantined", code)
     return (*row[:index], text, *row[index + 1 :]), Broken(defect.value, of.name, fate)
 
@@ -119,7 +119,7 @@ def broken(
 def _null(of: Field) -> str:
     if of.key:
         return "key-null" if of.nothing else "key.empty"
-    return "null" if not of.column.nullable else "not_null"
+    return "null" if not of.column.nullable else f"check:{of.needs}"
 
 
 def _misfits(of: Field) -> list[str]:

@@ -97,10 +97,11 @@ def make(
     """
     _possible(making, fields, order)
     chance = random.Random(f"files:{order.seed}")  # noqa: S311 - made-up data, no secret
-    chosen = _chosen(order, [*making.of_files, AGAIN], order.files, chance)
+    names = [*making.of_files, AGAIN]
+    chosen, shares = _chosen(order, names, order.files, chance), _shares(order, names)
     standing = _Standing(making, order.first)
     for n in range(order.files):
-        defect = chosen.get(n) or _by_share(order, [*making.of_files, AGAIN], chance)
+        defect = chosen.get(n) or _by_share(shares, chance)
         yield standing.next(_Rows(making, fields, order, n), defect, folder, told)
 
 
@@ -132,10 +133,15 @@ def _chosen(order: Order, names: Sequence[str], of: int, chance: random.Random) 
     return found
 
 
-def _by_share(order: Order, names: Sequence[str], chance: random.Random) -> str:
+def _shares(order: Order, names: Sequence[str]) -> Sequence[tuple[str, float]]:
+    """The defects of which a share is ordered."""
+    return [(name, order.defects[name].share) for name in names if name in order.defects]
+
+
+def _by_share(shares: Sequence[tuple[str, float]], chance: random.Random) -> str:
     drawn = chance.random()
-    for name in names:
-        drawn -= order.defects[name].share if name in order.defects else 0.0
+    for name, share in shares:
+        drawn -= share
         if drawn < 0:
             return name
     return ""
@@ -168,12 +174,12 @@ class _Rows:
             before=(order.first - 1 + self.file) * order.rows,
         )
         chance = random.Random(f"rows:{seed}")  # noqa: S311 - made-up data, no secret
-        chosen = _chosen(order, names, order.rows, chance)
+        chosen, shares = _chosen(order, names, order.rows, chance), _shares(order, names)
         good: Row | None = None
         owed = 0  # duplicates that were due before there was anything to repeat
         for n in range(order.rows):
             row = values.row()
-            defect = chosen.get(n) or _by_share(order, names, chance)
+            defect = chosen.get(n) or _by_share(shares, chance)
             if defect == Defect.DUPLICATE and good is None:
                 defect, owed = "", owed + 1
             elif not defect and owed:

@@ -118,51 +118,41 @@ class Values:
         before: int = 0,
     ) -> None:
         self.chance = random.Random(seed)  # noqa: S311  made-up data, no secret
-        self._fields, self._today, self._encoding = fields, today, encoding
+        self._today, self._encoding = today, encoding
         self._locales, self._seed = locales, seed.partition(":")[0]
         for locale in locales:
             _faker(locale)
-        self._given: dict[str, set[str]] = {one.name: set() for one in fields}
         self._rows = before
-        self._makers = [self._maker(one) for one in fields]
+        self._givers = [self._giver(one) for one in fields]
 
     def row(self) -> Row:
         """One more row, valid by its contract and its checks."""
         country = self.chance.randrange(len(self._locales))
         self._rows += 1
-        return tuple(self._value(*pair, country) for pair in zip(self._fields, self._makers, strict=True))
+        return tuple([give(country) for give in self._givers])
 
-    def _value(self, of: Field, maker: Callable[[int], str], country: int) -> Value:
-        if not of.needed and of.can_be_nothing and self.chance.random() < _NULLS:
-            return of.nothing
-        if not of.key or _counted(of):
-            return self._fitting(of, maker(country))
-        taken = self._given[of.name]
-        for _ in range(_TRIES):
-            text = self._fitting(of, maker(country))
-            if text not in taken:
-                taken.add(text)
-                return text
-        raise ValueError(f"{of.name}: no more values that are not there yet, after {len(taken)}")
+    def _giver(self, of: Field) -> Callable[[int], Value]:
+        """What gives a column's values: all that is the same for every row is asked once."""
+        maker, fitting, chance = self._maker(of), _fitting(of), self.chance.random
+        nothing, taken = of.nothing, set[str]()
 
-    def _fitting(self, of: Field, text: str) -> str:
-        """The text, as wide as it has to be."""
-        if of.room.never:
-            text = (
-                text.translate(dict.fromkeys(map(ord, of.room.never), " "))
-                if isinstance(of.type, String)
-                else text
-            )
-        width = of.room.width
-        if isinstance(of.type, String) or width is None or len(text) == width:
-            return text
-        if len(text) < width and of.number and of.room.fill and isinstance(of.looks.format, Numeric):
-            return _filled(text, width, of.looks.format)
-        if len(text) > width:
-            raise ValueError(f"{of.name}: {text} is wider than {width}, and a {of.column.type} is not cut")
-        if of.room.fill and of.column.trim not in ("right", "both"):
-            raise ValueError(f"{of.name}: {text} does not fill {width}, and nothing takes blanks off again")
-        return text
+        def value(country: int) -> Value:
+            return fitting(maker(country))
+
+        def maybe(country: int) -> Value:
+            return nothing if chance() < _NULLS else fitting(maker(country))
+
+        def once(country: int) -> Value:
+            for _ in range(_TRIES):
+                text = fitting(maker(country))
+                if text not in taken:
+                    taken.add(text)
+                    return text
+            raise ValueError(f"{of.name}: no more values that are not there yet, after {len(taken)}")
+
+        if of.key and not _counted(of):
+            return once
+        return maybe if of.can_be_nothing and not of.needed else value
 
     def _maker(self, of: Field) -> Callable[[int], str]:
         chance = self.chance
@@ -227,6 +217,29 @@ class Values:
 
 def _has(encoding: str, text: str) -> bool:
     return text.encode(encoding, "ignore").decode(encoding) == text
+
+
+def _fitting(of: Field) -> Callable[[str], str]:
+    """What makes a text as wide as it has to be, of characters that can be written."""
+    width, how, name = of.room.width, of.looks.format, of.name
+    if isinstance(of.type, String):
+        never = dict.fromkeys(map(ord, of.room.never), " ")
+        return (lambda text: text.translate(never)) if never else str
+    if width is None:
+        return str
+    fills = of.room.fill and isinstance(how, Numeric)
+    padded = not of.room.fill or of.column.trim in ("right", "both")
+
+    def fit(text: str) -> str:
+        if len(text) > width:
+            raise ValueError(f"{name}: {text} is wider than {width}, and a {of.column.type} is not cut")
+        if len(text) < width and fills and isinstance(how, Numeric):
+            return _filled(text, width, how)
+        if len(text) < width and not padded:
+            raise ValueError(f"{name}: {text} does not fill {width}, and nothing takes blanks off again")
+        return text
+
+    return fit
 
 
 def _filled(text: str, width: int, how: Numeric) -> str:
