@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+from engine.arrivals import Wish
 from engine.envelope import Record
 from engine.errors import CaptureFenced, Missing, SourceUnreachable
 from engine.names import marks_topic
@@ -282,6 +283,23 @@ class Marks:
         self._send({"capture": capture, "again": table}, value)
         self.topic.flush(waiting)
         return times
+
+    # files
+
+    def wishes(self, capture: str) -> tuple[Wish, ...]:
+        """What people want of a capture's files, in the order in which they asked; done or not."""
+        mine = [
+            Wish(**value) for key, value in self._records() if "file" in key and key["capture"] == capture
+        ]
+        return tuple(sorted(mine, key=lambda wish: wish.number))
+
+    def wish(self, capture: str, wish: Wish, waiting: Waiting = silent) -> Wish:
+        """Record what a person wants of a file; it takes the place of what was wanted of that name before."""
+        number = max((before.number for before in self.wishes(capture)), default=0) + 1
+        asked = replace(wish, number=number, at=self.now())
+        self._send({"capture": capture, "file": f"{wish.folder}/{wish.name}"}, asdict(asked))
+        self.topic.flush(waiting)
+        return asked
 
     # gaps
 

@@ -25,6 +25,7 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
 
+from engine.arrivals import Files, Wish
 from engine.contract.making import Fate as Fate  # noqa: PLC0414 - a connector sees only this door
 from engine.contract.making import Making as Making  # noqa: PLC0414 - the same
 from engine.contract.making import Room as Room  # noqa: PLC0414 - the same
@@ -196,10 +197,11 @@ class Reading(NamedTuple):
 Item = Rows | Mark | TableGap | Reading
 """What a source gives."""
 
-Kept = Sequence[Mapping[str, Any]]
+Kept = Sequence[Mapping[str, Any] | Wish]
 """The rows of the relation that a connector keeps, as its topic holds them: the newest of each key.
 
-In the order in which they were written, those of an older writer before those of a newer one.
+In the order in which they were written, those of an older writer before those of a newer one. What people
+want of files stands behind them; a wish stays there when it is done, so that the rows have to say that it is.
 """
 
 Ends = Mapping[str, Mapping[int, int]]
@@ -353,6 +355,7 @@ class Connector(Generic[C]):
     the source like any others (in the schema of the connection's name) and come back to ``open``. ``flow`` is
     the model of what a flow says of its source (``TableSpec.said``), as strict as ``config``; None: a table.
     ``config`` is validated with the project's ``folder`` as its context, for paths of this machine.
+    ``files`` is what a connector of files has beside this (``engine.arrivals``).
     """
 
     name: str
@@ -366,6 +369,7 @@ class Connector(Generic[C]):
     tables: Callable[[C], Sequence[TableFound]] = no_tables
     keeps: Relation | None = None
     flow: type[Said] | None = None
+    files: Files[C, TableSpec] | None = None
 
 
 AnyConnector = Connector[Any]

@@ -2,7 +2,8 @@
 
 The rooms: ``places`` and ``sftp`` reach files, ``ready`` says which are whole, ``staging`` copies them,
 ``containers``, ``encodings`` and the formats frame, ``controls`` hold them to what partners say, ``reading``
-makes the two passes, ``deciding`` decides, ``ledger`` remembers, ``source`` runs, ``opening`` composes.
+makes the two passes, ``deciding`` decides, ``ledger`` remembers, ``source`` runs, ``opening`` composes. ``seeing``
+shows files to people.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from connectors.files.feeds import Feed
 from connectors.files.ledger import FILES
 from connectors.files.looking import compare, measure, preflight, provision, show_arrival
 from connectors.files.opening import open_source
+from connectors.files.seeing import announce, read, waiting
+from engine.arrivals import Files
 from engine.source import Connector
 
 CONNECTOR: Final = Connector(
@@ -27,4 +30,5 @@ CONNECTOR: Final = Connector(
     compare=compare,
     show=show_arrival,
     keeps=FILES,
+    files=Files(read, waiting, announce),
 )

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Final, NoReturn
 
 from connectors.files.amounts import EXACT, Amounts, day
-from connectors.files.controls import PART, Controls, Sum, early_or_late, next_in_sequence
+from connectors.files.controls import PART, Controls, Count, Sum, early_or_late, next_in_sequence
 from connectors.files.lots import shown
 from connectors.files.records import DETAIL, DOCUMENT, HEADER, TRAILER, Lot, Refused, Text
 
@@ -38,6 +38,35 @@ class Totals:
     sequence: int | None
     day: date | None
     alarm: str = ""
+
+
+def held(totals: Totals, controls: Controls) -> list[tuple[str, str, str]]:
+    """Of a file whose controls hold: what each is about, where the file says it, and what it says."""
+    found = []
+    if controls.count is not None:
+        number = str(_counted(controls.count, Counter(totals.counts)))
+        found.append((controls.count.of.replace("_", " "), controls.count.field, number))
+    for name, declared in controls.sums.items():
+        found.append((f"sum {name} of {declared.column}", declared.field, f"{totals.sums[name]:f}"))
+    for name, place, value in (
+        ("sequence", controls.sequence, totals.sequence),
+        ("day", controls.day, totals.day),
+    ):
+        if place is not None:
+            found.append((name, place.field or "the file's name", str(value)))
+    return found
+
+
+def _counted(declared: Count, counts: Counter[str]) -> int:
+    match declared.of:
+        case "details":
+            return counts[DETAIL]
+        case "records":
+            return counts.total()
+        case "details_and_header":
+            return counts[DETAIL] + counts[HEADER]
+        case "details_and_trailer":
+            return counts[DETAIL] + counts[TRAILER]
 
 
 class _Adding:
@@ -162,13 +191,7 @@ class Control:
         declared = self._controls.count
         if declared is None:
             return
-        told, counts = self._whole_number("count", declared.field), self._counts
-        found = {
-            "details": counts[DETAIL],
-            "records": counts.total(),
-            "details_and_header": counts[DETAIL] + counts[HEADER],
-            "details_and_trailer": counts[DETAIL] + counts[TRAILER],
-        }[declared.of]
+        told, found = self._whole_number("count", declared.field), _counted(declared, self._counts)
         if told != found:
             what = declared.of.replace("_", " ")
             self._refuse("control.count", f"{declared.field} says {told} {what}, and the file has {found}")

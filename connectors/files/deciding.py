@@ -7,19 +7,20 @@ both sides of what does not agree. A file that changes while it is looked at is 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from connectors.files import announced, reading
 from connectors.files.controlled import SEQUENCE
 from connectors.files.feeds import Feed
-from connectors.files.ledger import Entry, Ledger
+from connectors.files.ledger import Entry, Ledger, done
 from connectors.files.places import Place
 from connectors.files.reading import Judged
 from connectors.files.ready import Candidate
 from connectors.files.records import Refused
 from connectors.files.staging import Changed, Staging, TooLarge
+from engine.arrivals import Wish
 
 _MILLION: Final = 1_000_000
 
@@ -40,6 +41,9 @@ class Deciding:
         feed = self.feeds[table]
         judged: Judged | None = None
         code = reason = ""
+        wish = self.rejection(one)
+        if wish is not None:
+            return self._put_aside(one, wish)
         try:
             staged = yield from self.staging.fill(self.place, one.folder, one.name, one.stat)
             if staged is None:
@@ -62,6 +66,19 @@ class Deciding:
         if code and sha256:
             self.staging.drop(sha256)
         self.ledger.write(entry)
+        return entry
+
+    def rejection(self, one: Candidate) -> Wish | None:
+        """The wish of a person that this file is put aside."""
+        stat = one.stat
+        return self.ledger.wishes.rejection(one.folder, one.shown, stat.size, stat.modified_ns)
+
+    def _put_aside(self, one: Candidate, wish: Wish) -> Entry:
+        """The entry of a file that a person rejects: nobody reads it."""
+        why = ("file.rejected", f"rejected by {wish.by}" + (f": {wish.why}" if wish.why else ""))
+        entry = replace(self._entry(one, "", None, why), asked=done(wish, "put aside, unread"))
+        self.ledger.write(entry)
+        self.ledger.wishes.rejected(wish)
         return entry
 
     def _known(self, one: Candidate, feed: Feed, table: str, sha256: str) -> None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Literal, get_args
 
+from engine.arrivals import Done, Wish
 from engine.errors import ContractBroken
 from engine.schema import Cell, Column, Identity, Int64, Relation, String
 from engine.source import Ends, Field, Kept, Row
@@ -37,7 +38,9 @@ class Entry:
     that are not fit, ``totals`` counts and control totals. ``supersedes`` is the arrival of the file that it
     takes the place of. ``code`` and ``reason`` say why it was refused, or what there is to know of one that
     was taken. ``ends`` are the offsets behind its last record, by partition. ``moved_to`` is where the file
-    lies now, below the root. ``change`` is the batch in which the entry was written, 0 before.
+    lies now, below the root. ``sent`` is 1 where a file was refused when some of its records may have been
+    sent. ``asked`` is what became of the newest wish about it. ``change`` is the batch in which the entry was
+    written, 0 before.
     """
 
     arrival: int
@@ -62,6 +65,8 @@ class Entry:
     published_us: int | None = None
     ends: Mapping[str, int] = field(default_factory=dict, hash=False)
     moved_to: str = ""
+    sent: int = 0
+    asked: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def taken(self) -> bool:
@@ -72,11 +77,12 @@ class Entry:
 _NUMBERS: Final = frozenset(
     {
         "arrival", "change", "size", "modified_ns", "decided_us", "records", "problems", "sequence",
-        "supersedes", "published_us",
+        "supersedes", "published_us", "sent",
     }
 )  # fmt: skip
 _MAYBE: Final = frozenset({"sequence", "supersedes", "published_us"})
 _NAMES: Final = tuple(one.name for one in fields(Entry))
+_TREES: Final = ("totals", "ends", "asked")
 
 
 def _number(field: bytes) -> bytes:
@@ -123,12 +129,51 @@ def entry(kept: Mapping[str, Any]) -> Entry:
     """An entry as the topic gave it back."""
     try:
         said = {name: kept[name] for name in _NAMES}
-        said["totals"], said["ends"] = json.loads(said["totals"]), json.loads(said["ends"])
+        said |= {name: json.loads(said[name]) for name in _TREES}
     except (KeyError, ValueError, TypeError) as error:
         raise ContractBroken(f"an entry of the ledger of files that cannot be read: {error!r}") from None
     if said["state"] not in get_args(State):
         raise ContractBroken(f"an entry of the ledger of files in state {said['state']}")
     return Entry(**said)
+
+
+class Wishes:
+    """What people want of files, and nobody has done yet."""
+
+    def __init__(self, wishes: Sequence[Wish]) -> None:
+        self._rejected = {(one.folder, one.name): one for one in wishes if one.verb == "reject"}
+        self._requeued = {one.arrival: one for one in wishes if one.verb == "requeue"}
+        self._entries: dict[int, Entry] = {}
+
+    def known(self, one: Entry) -> None:
+        """An entry of the ledger; a later one under the same number takes its place."""
+        if one.arrival in self._requeued:
+            self._entries[one.arrival] = one
+        wish = self._rejected.get((one.folder, one.name))
+        if wish is not None and one.asked.get("wish") == wish.number:
+            del self._rejected[one.folder, one.name]
+
+    def to_requeue(self) -> Iterator[tuple[Entry, Wish]]:
+        """The refused files that somebody wants to be taken again, in the order in which that was asked."""
+        for wish in self._requeued.values():
+            one = self._entries.get(wish.arrival or 0)
+            shown = one is not None and (one.size, one.modified_ns) == (wish.size, wish.modified_ns)
+            if one is not None and shown and not one.taken and one.asked.get("wish") != wish.number:
+                yield one, wish
+
+    def rejection(self, folder: str, name: str, size: int, modified_ns: int) -> Wish | None:
+        """The wish that a file is put aside, if there is one for a file that looks like this."""
+        wish = self._rejected.get((folder, name))
+        return wish if wish is not None and (wish.size, wish.modified_ns) == (size, modified_ns) else None
+
+    def rejected(self, wish: Wish) -> None:
+        """That was done."""
+        self._rejected.pop((wish.folder, wish.name), None)
+
+
+def done(wish: Wish, text: str, *, well: bool = True) -> Mapping[str, Any]:
+    """What an entry says of a wish."""
+    return asdict(Done(wish.number, wish.verb, wish.by, wish.at, wish.why, well, text))
 
 
 class Ledger:
@@ -145,8 +190,13 @@ class Ledger:
         self._numbered: dict[str, tuple[int, int]] = {}  # arrival and number of the newest file with one
         self._changed: dict[int, Entry] = {}
         self.change, self.last = change, arrival
-        for one in kept:
-            self._put(entry(one))
+        wishes = [one for one in kept if isinstance(one, Wish)]
+        self.wishes = Wishes(wishes)
+        for row in kept:
+            if not isinstance(row, Wish):
+                one = entry(row)
+                self.wishes.known(one)
+                self._put(one)
 
     def __iter__(self) -> Iterator[Entry]:
         """The files that something is still to be done about, in the order of their numbers."""

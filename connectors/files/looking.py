@@ -1,38 +1,22 @@
-"""What a connection to partner files needs, how it stands, and what waits there: looked at, never changed.
+"""What a connection to partner files needs, and how it stands: looked at, never changed.
 
-Rule: a look takes nothing and decides nothing, and a preflight does not raise: a place that does not answer
-is a finding. What waits is told from outside of any worker: a dead worker's files are seen to pile up.
+Rule: a look changes nothing, and a preflight does not raise: a place that does not answer is a finding.
 """
 
 from __future__ import annotations
 
 import shlex
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from connectors.files.config import FilesConfig
 from connectors.files.feeds import Feed
 from connectors.files.opening import feeds_of, place_of
 from connectors.files.places import Place
-from connectors.files.ready import Candidate, Standing, Watch
 from engine.errors import EcluseError, SourceUnready
 from engine.source import Finding, Measure, Need, TableSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A file that nobody has decided about: it is arriving, or ready to be taken."""
-
-    standing: Standing
-    feed: str
-    folder: str
-    name: str
-    size: int
-    modified_ns: int
 
 
 @contextmanager
@@ -97,7 +81,7 @@ def _mkdir(config: FilesConfig, folder: str) -> str:
 
 
 def measure(config: FilesConfig) -> Measure:
-    """Whether the place answers. What waits there depends on the flows: see ``waiting``."""
+    """Whether the place answers. What waits there depends on the flows: see ``seeing``."""
     with _open(config) as place:
         return Measure(state="there" if place.there(".") else "missing")
 
@@ -109,16 +93,3 @@ def show_arrival(major: int) -> str:
     'arrival 7'
     """
     return f"arrival {major}"
-
-
-def waiting(config: FilesConfig, tables: Sequence[TableSpec]) -> Sequence[Waiting]:
-    """The files that wait, in the order in which they came to their folder."""
-    feeds = feeds_of(tables)
-    watch = Watch(feeds, time.monotonic)
-    with _open(config) as place:
-        seen = [found for folder in watch.folders for found in watch.look(folder, place.list(folder))]
-    return [_waiting(standing, one) for standing, one in seen]
-
-
-def _waiting(standing: Standing, one: Candidate) -> Waiting:
-    return Waiting(standing, one.feeds[0], one.folder, one.shown, one.stat.size, one.stat.modified_ns)

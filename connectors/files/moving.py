@@ -63,3 +63,33 @@ class Moving:
             self.place.move(to, new, one.folder, name)
             raise SourceUnreachable(f"{one.name} was replaced while it was moved", where=self.config.where)
         return replace(one, state=state, moved_to=f"{to}/{shown(new)}" if moved else GONE)
+
+    def back(self, one: Entry) -> tuple[str, str]:
+        """Move a refused file back to its folder: where it lies now, and what stood in the way.
+
+        Its markers come last: beside a file that is not there they would call another one whole.
+        """
+        folder, errors, was = one.folder, self.config.errors, Stat(one.size, one.modified_ns)
+        name, kept = self._kept(one)
+        lies = f"{folder}/{one.name}"
+        if self.place.stat(folder, name) != was:  # otherwise it never left, or was moved before a kill
+            if self.place.stat(errors, kept) != was:
+                return one.moved_to or GONE, f"it is not in {errors} any more"
+            if self.place.stat(folder, name) is not None:
+                return one.moved_to, f"another file of its name lies in {folder}"
+            self.place.move(errors, kept, folder, name)
+        feed = self.feeds.get(one.feed)
+        for marker in markers(feed, name) if feed is not None else ():
+            self.place.move(errors, kept_as(one.arrival, marker), folder, marker)
+        return lies, ""
+
+    def _kept(self, one: Entry) -> tuple[str, str]:
+        """A refused file's own name, and the one that it has among the errors."""
+        name = self.real(one.folder, one.name)
+        kept = kept_as(one.arrival, name)
+        if not one.moved_to or self.place.stat(self.config.errors, kept) is not None:
+            return name, kept
+        # a name that is no text is known by what is shown of it
+        shown_as = one.moved_to.removeprefix(f"{self.config.errors}/")
+        odd = [it.name for it in self.place.list(self.config.errors) if shown(it.name) == shown_as]
+        return (odd[0].removeprefix(f"{one.arrival}-"), odd[0]) if odd else (name, kept)

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any, BinaryIO, Final
 
 from connectors.files.containers import content
-from connectors.files.controlled import Control, Totals
+from connectors.files.controlled import Control, Totals, held
 from connectors.files.delimited import delimited_lots
 from connectors.files.encodings import utf8
 from connectors.files.feeds import Feed
@@ -104,11 +104,15 @@ def lots(file: BinaryIO, feed: Feed) -> Iterator[Lot]:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the first pass found: ``records`` are rows, ``problems`` those of them that are not fit."""
+    """What the first pass found: ``records`` are rows, ``problems`` those of them that are not fit.
+
+    ``controls`` are those that held: about what, where the file says it, and what both sides are.
+    """
 
     totals: Totals
     records: int
     problems: int
+    controls: Sequence[tuple[str, str, str]] = ()
 
     def said(self) -> Mapping[str, Any]:
         """The totals as plain data."""
@@ -117,6 +121,8 @@ class Judged:
             told["sums"] = {name: f"{sum_:f}" for name, sum_ in self.totals.sums.items()}
         if self.totals.day is not None:
             told["day"] = self.totals.day.isoformat()
+        if self.controls:
+            told["controls"] = [list(one) for one in self.controls]
         return told
 
 
@@ -133,7 +139,8 @@ def judge(
             records += lot.count
             problems += len(lot.problems) + len(_without_key(lot, rows[lot.kind], feed))
         yield
-    return Judged(control.totals(), records, problems)
+    totals = control.totals()
+    return Judged(totals, records, problems, held(totals, feed.controls))
 
 
 def _without_key(lot: Lot, columns: Sequence[str], feed: Feed) -> Sequence[int]:

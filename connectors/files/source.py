@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from connectors.files import reading
 from connectors.files.config import FilesConfig
 from connectors.files.deciding import Deciding
-from connectors.files.ledger import FILES, STRAND, Entry, ends_of, row
+from connectors.files.ledger import FILES, STRAND, Entry, done, ends_of, row
 from connectors.files.moving import Moving
 from connectors.files.places import Stat
 from connectors.files.ready import Candidate, Watch
@@ -112,6 +112,7 @@ class FilesSource:
     def _all(self) -> Iterator[Item | _Pause]:
         self._look()
         yield self._mark()
+        yield from self._requeue()
         for one in self.deciding.ledger:
             if one.state == "accepted" and one.arrival > self.published:
                 yield from self._again(one)
@@ -123,7 +124,16 @@ class FilesSource:
             if not told:
                 yield _Pause.BUSY if self._queue else _Pause.IDLE
 
-    def _entries(self) -> Generator[Item, None, bool]:
+    def _requeue(self) -> Iterator[Item]:
+        """Put refused files back that a person wants to be taken again; that is durable before any is."""
+        for one, wish in self.deciding.ledger.wishes.to_requeue():
+            lies, trouble = self.moving.back(one)
+            self.at("files.back")
+            said = done(wish, trouble or f"back in {lies}", well=not trouble)
+            self.deciding.ledger.write(replace(one, moved_to=lies, asked=said))
+        yield from self._entries(barrier=True)
+
+    def _entries(self, *, barrier: bool = False) -> Generator[Item, None, bool]:
         """Entries that have changed, and the barrier that makes them durable."""
         batch = self.deciding.ledger.batch()
         if batch:
@@ -131,7 +141,7 @@ class FilesSource:
             rows = [row(one) for one in batch]
             yield Rows(self._files, STRAND, self.era, change, 0, now, change, rows)
             self.at("files.entries-given")
-            yield self._mark(barrier=any(not one.moved_to for one in batch))
+            yield self._mark(barrier=barrier or any(not one.moved_to for one in batch))
         return bool(batch)
 
     def _publish(self, one: Entry) -> Iterator[Item | _Pause]:
@@ -198,7 +208,7 @@ class FilesSource:
         return TableGap(schema, table, GapSuspected.code, self.era, one.arrival, text)
 
     def _refuse(self, one: Entry, code: str, reason: str) -> None:
-        self.deciding.ledger.write(replace(one, state="refused", code=code, reason=reason))
+        self.deciding.ledger.write(replace(one, state="refused", code=code, reason=reason, sent=1))
 
     # what comes in
 
@@ -230,7 +240,8 @@ class FilesSource:
             listed = self.deciding.place.list(folder)
             self.moving.saw(folder, listed)
             for standing, one in self.watch.look(folder, listed):
-                if standing == "ready" and open_.get((folder, one.shown)) != one.stat:
+                wanted = standing == "ready" or self.deciding.rejection(one) is not None
+                if wanted and open_.get((folder, one.shown)) != one.stat:
                     self._queue.append(one)
 
 

@@ -1,20 +1,20 @@
 """What a connector keeps in a compacted topic: read before each opening, and where topics end.
 
-Rule: of each key the newest record counts, and a record of a newer writer is newer whatever its place is: one
-that was replaced may still have sent some. Nothing may have come between reading and taking the source over.
+Rule: what was read is whole (``engine.newest``), and nothing may have come between reading and taking the
+source over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.envelope import decode, schema_id
-from engine.errors import GapSuspected, SourceUnreachable, answers
+from engine.errors import SourceUnreachable
+from engine.newest import newest
 from engine.plan import CapturePlan
 from engine.registry import Registry
-from engine.source import Ends, Kept
+from engine.source import Ends
 from engine.topic import Topic
 
 
@@ -22,7 +22,7 @@ from engine.topic import Topic
 class Keeping:
     """The rows that were kept, and where their topic ended then; no topic: the connector keeps nothing."""
 
-    rows: Kept = ()
+    rows: Sequence[Mapping[str, Any]] = ()
     topic: str = ""
     end: int = 0
 
@@ -37,14 +37,8 @@ def read(topic: Topic, registry: Registry, capture: CapturePlan) -> Keeping:
     name = next((plan.name for plan in capture.topics.values() if plan.compact), "")
     if not name:
         return Keeping()
-    first, end = _end(topic, name)
-    newest: dict[bytes | None, tuple[int, int, Mapping[str, Any]]] = {}
-    for stored in topic.read(name, 0, first, end) if first < end else ():
-        record = _decoded(stored.value or b"", registry, f"{name}/0/{stored.offset}", capture.name)
-        found = (int(record["writer"]), stored.offset, record["after"])
-        newest[stored.key] = max(newest.get(stored.key, found), found, key=lambda one: one[:2])
-    rows = [row for _, _, row in sorted(newest.values(), key=lambda one: one[:2])]
-    return Keeping(rows, name, end)
+    end = _end(topic, name)[1]
+    return Keeping([*newest(topic, registry, name, end, capture.name)], name, end)
 
 
 def ends(topic: Topic, capture: CapturePlan) -> Ends:
@@ -60,17 +54,3 @@ def ends(topic: Topic, capture: CapturePlan) -> Ends:
 
 def _end(topic: Topic, name: str) -> tuple[int, int]:
     return topic.offsets([name]).get(name, {}).get(0, (0, 0))
-
-
-def _decoded(value: bytes, registry: Registry, where: str, capture: str) -> Mapping[str, Any]:
-    """A record of ours; unknown means stop: what it said may be what keeps rows from coming twice."""
-    try:
-        schema = registry.schema(schema_id(value))
-        if schema is not None:
-            return decode(value, schema)
-        what = "has a schema that the registry does not know"
-    except ValueError as error:
-        what = str(error)
-    raise GapSuspected(
-        f"what capture {capture} keeps cannot be read: {what}", where=where, hint=answers(capture)
-    )

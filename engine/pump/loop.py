@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -53,7 +52,7 @@ def run(capture: CapturePlan, doors: Doors) -> Done[None] | Parked:
 
     def work(progress: Progress) -> None:
         while _once(capture, doors, progress, life):
-            doors.log.info("opening again", why="a person asks for tables to be read again")
+            doors.log.info("opening again", why="a person asks for tables or files to be taken again")
 
     end = attempt(work, doors.policy, doors.clock, failed)
     if isinstance(end, Done):
@@ -98,11 +97,12 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
         if taken:
             marks.keep(capture.name, taken[-1])  # who was replaced meanwhile does not take the source back
         found, asked = marks.find(capture.name), marks.asked(capture.name)
+        wishes = marks.wishes(capture.name)
         lost.refuse(topic, capture, found)
         life.stand.at(found.mark)
         life.aside.look(troubled, doors.unfit())
         keeping = kept.read(topic, doors.registry, capture)
-        opening = partial(doors.open, found.mark, life.aside.tables, asked, keeping.rows)
+        opening = partial(doors.open, found.mark, life.aside.tables, asked, (*keeping.rows, *wishes))
         with opened(opening, marks, capture.name, found) as source:
             writer = marks.take(capture.name, found)
             keeping.unchanged(topic, capture.name)
@@ -112,7 +112,7 @@ def _once(capture: CapturePlan, doors: Doors, progress: Progress, life: _Life) -
             doors.log.info("capturing", writer=writer, **_started(found))
             pump = _Pump(
                 capture, doors, topic=topic, marks=marks, writer=writer, source=source, progress=progress,
-                stand=life.stand, found=found.mark, asked=asked, keeps=bool(keeping.topic),
+                stand=life.stand, found=found.mark, asked=(asked, wishes), keeps=bool(keeping.topic),
             )  # fmt: skip
             return pump.run()
     except (TopicRefused, RegistryRefused) as error:
@@ -154,7 +154,7 @@ class _Pump:
         progress: Progress,
         stand: Stand,
         found: Mark | None,
-        asked: Mapping[str, int],
+        asked: object,
         keeps: bool,
     ) -> None:
         self._capture, self._doors, self._topic, self._marks = capture, doors, topic, marks
@@ -336,7 +336,8 @@ class _Pump:
     def _look(self) -> None:
         self._marks.keep(self._capture.name, self._writer)
         self._marks.streams(self._capture.name)
-        self._anew = self._marks.asked(self._capture.name) != self._asked
+        name = self._capture.name
+        self._anew = (self._marks.asked(name), self._marks.wishes(name)) != self._asked
 
     # what goes on meanwhile
 

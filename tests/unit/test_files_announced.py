@@ -11,8 +11,8 @@ import pytest
 from connectors.files import CONNECTOR
 from connectors.files.announcing import announce
 from connectors.files.ledger import FILES
-from connectors.files.looking import waiting
 from connectors.files.opening import feeds_of
+from connectors.files.seeing import waiting
 from engine.errors import SourceUnready, Unusable
 from engine.source import TableSpec
 from tests.support.files_world import HEAD, FilesWorld, fates, names, settled, spec
@@ -88,8 +88,8 @@ def test_what_waits_is_told_with_how_it_stands(tmp_path: Path) -> None:
     world.put("b.csv", HEAD)
     world.put("b.csv.done", "")
     world.put("c.txt", HEAD)
-    found = [(one.name, one.standing, one.feed, one.size) for one in waiting(world.config, world.tables)]
-    assert found == [("a.csv", "arriving", "acme.orders", 8), ("b.csv", "ready", "acme.orders", 8)]
+    found = [(one.name, one.state, one.feed, one.size) for one in waiting(world.config, world.tables)]
+    assert found == [("a.csv", "arriving", "acme.orders", 8), ("b.csv", "announced", "acme.orders", 8)]
 
 
 def test_a_missing_folder_is_a_finding_about_its_flow_and_a_folder_to_be_made(tmp_path: Path) -> None:

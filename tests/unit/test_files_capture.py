@@ -207,7 +207,7 @@ def _entry(**said: Any) -> Entry:
 
 def _row(one: Entry) -> dict[str, Any]:
     said = asdict(one)
-    return said | {"totals": json.dumps(said["totals"]), "ends": json.dumps(said["ends"])}
+    return said | {name: json.dumps(said[name]) for name in ("totals", "ends", "asked")}
 
 
 def test_what_is_kept_and_cannot_be_read_stops_the_capture(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""What a connector's own compacted topic holds: the newest row of each key.
+
+Rule: a row of a newer writer is newer whatever its place is: one that was replaced may still have sent some.
+What cannot be read stops whoever reads, because it may be what keeps rows from coming twice. Between reading
+and giving, rows are held as the bytes that they came as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.envelope import decode, schema_id
+from engine.errors import GapSuspected, answers
+from engine.registry import Registry
+from engine.topic import Topic
+
+
+def newest(
+    topic: Topic, registry: Registry, name: str, end: int, capture: str, *, last_first: bool = False
+) -> Iterator[Mapping[str, Any]]:
+    """The rows below an offset, those of an older writer before those of a newer one; or the other way.
+
+    Raises GapSuspected for a record that is none of ours.
+    """
+    first = topic.offsets([name]).get(name, {}).get(0, (0, 0))[0]
+    held: dict[bytes | None, tuple[int, int, bytes]] = {}
+    for stored in topic.read(name, 0, first, end) if first < end else ():
+        value = stored.value or b""
+        writer = int(_decoded(value, registry, f"{name}/0/{stored.offset}", capture)["writer"])
+        before = held.get(stored.key)
+        if before is None or (writer, stored.offset) > before[:2]:
+            held[stored.key] = writer, stored.offset, value
+    for _, offset, value in sorted(held.values(), key=lambda one: one[:2], reverse=last_first):
+        row: Mapping[str, Any] = _decoded(value, registry, f"{name}/0/{offset}", capture)["after"]
+        yield row
+
+
+def _decoded(value: bytes, registry: Registry, where: str, capture: str) -> Mapping[str, Any]:
+    try:
+        schema = registry.schema(schema_id(value))
+        if schema is not None:
+            return decode(value, schema)
+        what = "has a schema that the registry does not know"
+    except ValueError as error:
+        what = str(error)
+    raise GapSuspected(
+        f"what capture {capture} keeps cannot be read: {what}", where=where, hint=answers(capture)
+    )
