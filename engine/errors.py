@@ -154,6 +154,10 @@ class ContractBroken(EcluseError, code="source.contract-broken", act=Act.BUG):
     """A connector broke a promise of the door."""
 
 
+class FileDecided(EcluseError, code="files.decided", act=Act.OPERATOR):
+    """A file stands where what is asked of it cannot be done, or would change nothing."""
+
+
 # --- topic, registry, marks ------------------------------------------------------------------------------
 
 

@@ -290,7 +290,8 @@ class Measure:
     """A source's end as seen from outside: what lag is computed from.
 
     ``end`` and ``confirmed`` are majors; ``retained_bytes`` is what the slot holds back;
-    None means unknown, never zero.
+    None means unknown, never zero. Of a source without an end, ``waits_bytes`` lie there, the oldest of them
+    since ``waits_since_us``; in the state ``there`` it cannot say whether anybody reads it.
     """
 
     state: str
@@ -298,6 +299,8 @@ class Measure:
     confirmed: int | None = None
     retained_bytes: int | None = None
     at_us: int | None = None
+    waits_bytes: int | None = None
+    waits_since_us: int | None = None
 
 
 Standing = Literal["there", "missing", "differs", "extra"]

@@ -2,8 +2,8 @@
 
 The rooms: ``places`` and ``sftp`` reach files, ``ready`` says which are whole, ``staging`` copies them,
 ``containers``, ``encodings`` and the formats frame, ``controls`` hold them to what partners say, ``reading``
-makes the two passes, ``deciding`` decides, ``ledger`` remembers, ``source`` runs, ``opening`` composes. ``seeing``
-shows files to people.
+makes the two passes, ``deciding`` decides, ``ledger`` remembers, ``source`` runs, ``opening`` composes;
+``looking`` and ``seeing`` are for people.
 """
 
 from __future__ import annotations

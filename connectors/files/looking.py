@@ -32,18 +32,37 @@ def preflight(config: FilesConfig, tables: Sequence[TableSpec]) -> Sequence[Find
     """What keeps files from being taken; of a flow whose folder is missing, that flow alone."""
     try:
         with _open(config) as place:
-            found = [Finding("ok", "place", f"{config.where} answers")]
-            for table, feed in feeds_of(tables).items():
-                if not place.there(feed.folder):
-                    found.append(_missing(config, table, feed))
-            return [*found, *_staging(config)]
+            return [*_place(config), *_ours(config, place, feeds_of(tables)), *_staging(config)]
     except EcluseError as error:
         return [Finding("fail", "place", error.what, fix=error.hint, code=error.code)]
 
 
-def _missing(config: FilesConfig, table: str, feed: Feed) -> Finding:
-    text = f"{table}: there is no folder {feed.folder} in {config.where}"
-    return Finding("fail", feed.folder, text, _mkdir(config, feed.folder), SourceUnready.code, table)
+def _place(config: FilesConfig) -> Iterator[Finding]:
+    yield Finding("ok", "place", f"{config.where} answers")
+    if config.protocol == "sftp":
+        kind = (config.host_key or "").split()[0]
+        yield Finding("ok", "host key", f"the server shows the {kind} key that is declared")
+
+
+def _ours(config: FilesConfig, place: Place, feeds: Mapping[str, Feed]) -> Iterator[Finding]:
+    """The folders: those of feeds, each a finding about its flow, and those that files are put into."""
+    for table, feed in feeds.items():
+        if place.there(feed.folder):
+            trouble = place.trouble(feed.folder, feed.folder)
+            text, fix = f"{table}: {feed.folder} of {config.where}: {trouble}", _chmod(config, feed.folder)
+        else:
+            trouble = text = f"{table}: there is no folder {feed.folder} in {config.where}"
+            fix = _mkdir(config, feed.folder)
+        if trouble:
+            yield Finding("fail", feed.folder, text, fix, SourceUnready.code, table)
+    first = next((feed.folder for feed in feeds.values()), ".")
+    for folder in (config.archive, config.errors):
+        trouble = place.trouble(folder, first) if place.there(folder) else ""
+        if trouble:
+            text = f"{folder} of {config.where}: {trouble}"
+            yield Finding("fail", folder, text, _chmod(config, folder), SourceUnready.code)
+        else:
+            yield Finding("ok", folder, "files can be put there")
 
 
 def _staging(config: FilesConfig) -> Iterator[Finding]:
@@ -78,6 +97,11 @@ def _folders(config: FilesConfig, feeds: Mapping[str, Feed]) -> Sequence[str]:
 def _mkdir(config: FilesConfig, folder: str) -> str:
     path = shlex.quote(str(PurePosixPath(config.root) / folder))
     return f"mkdir -p {path}" if config.protocol == "local" else f"-mkdir {path}"
+
+
+def _chmod(config: FilesConfig, folder: str) -> str:
+    path = shlex.quote(str(PurePosixPath(config.root) / folder))
+    return f"chmod u+rwx {path}  # it has to be ours, on the file system of the others"
 
 
 def measure(config: FilesConfig) -> Measure:

@@ -110,6 +110,10 @@ class Place(Protocol):
         """Whether a folder is there, and is one."""
         ...
 
+    def trouble(self, folder: str, beside: str) -> str:
+        """What keeps us from listing a folder and moving files between the two, as far as rights say it."""
+        ...
+
     def let_go(self) -> None:
         """Close the place. Never raises."""
         ...
@@ -241,6 +245,19 @@ class LocalPlace:
         """Whether a folder is there."""
         with self._translated(folder), self._folder(folder) as at:
             return at is not None
+
+    def trouble(self, folder: str, beside: str) -> str:
+        """Of a folder that is there: rights that we lack, or a file system that is not the other's."""
+        with self._translated(folder), self._folder(folder) as at, self._folder(beside) as other:
+            if at is None:
+                return ""
+            rights = {"read": os.R_OK | os.X_OK, "write": os.W_OK}
+            lacking = [name for name, mode in rights.items() if not os.access(".", mode, dir_fd=at)]
+            if lacking:
+                return f"we may not {' or '.join(lacking)} in it"
+            if other is not None and os.fstat(at).st_dev != os.fstat(other).st_dev:
+                return f"it is on another file system than {beside}: files are not moved between the two"
+            return ""
 
     def let_go(self) -> None:
         """Nothing is held."""

@@ -125,6 +125,16 @@ class SftpPlace:
             except FileNotFoundError:
                 return False
 
+    def trouble(self, folder: str, beside: str) -> str:
+        """Whether a folder can be listed; what else we may do there, the server tells who tries it."""
+        del beside
+        with self._translated(folder):
+            try:
+                next(iter(self._sftp.listdir_iter(self._at(folder), read_aheads=1)), None)
+            except PermissionError:
+                return "we may not read in it"
+        return ""
+
     def let_go(self) -> None:
         """Close the connection."""
         with suppress(Exception):

@@ -25,6 +25,7 @@ from engine.names import subject
 from engine.plan import CapturePlan, ProjectPlan
 from engine.registry import COMPATIBILITY, HttpRegistry
 from engine.source import Finding
+from engine.template.mistakes import count
 
 Look = Callable[[], Iterable[Finding]]
 Looks = Mapping[str, Look]
@@ -142,11 +143,12 @@ def _kafka(call: Call, plan: ProjectPlan) -> Iterator[Finding]:
     yield Finding("ok", "brokers", f"{options['bootstrap.servers']} answers")
     marks = marks_plan(plan.name, -1)
     looks |= admin.compare([marks], compacted=True)
+    kept = {marks.name, *(name for name, planned in plan.topics.items() if planned.compact)}
     for name, look in looks.items():
-        yield from _topic(name, look)
+        yield from _topic(name, look, ", compacted" if name in kept else "")
 
 
-def _topic(name: str, look: Any) -> Iterator[Finding]:
+def _topic(name: str, look: Any, how: str) -> Iterator[Finding]:
     for trouble in look.troubles:
         yield Finding("fail", "topic", trouble.what, fix=trouble.hint, code=trouble.code)
     if look.denied:
@@ -162,7 +164,7 @@ def _topic(name: str, look: Any) -> Iterator[Finding]:
     if look.partitions is None:
         yield Finding("ok", "topic", f"{name} is not there yet: the first start may make it")
     else:
-        yield Finding("ok", "topic", f"{name} is as planned, {look.partitions} partitions")
+        yield Finding("ok", "topic", f"{name} is as planned, {count(look.partitions, 'partition')}{how}")
 
 
 def _registry(call: Call, plan: ProjectPlan) -> Iterator[Finding]:
@@ -170,7 +172,7 @@ def _registry(call: Call, plan: ProjectPlan) -> Iterator[Finding]:
         yield _at_rest("registry", "registry")
         return
     registry = HttpRegistry(places.registry(call, plan))
-    wanted = [subject(topic, "value", 1) for topic in sorted({flow.topic.name for flow in plan.flows})]
+    wanted = [subject(topic, "value", 1) for topic in sorted(plan.topics)]
     found = registry.subjects(wanted)
     yield Finding("ok", "registry", f"{registry.where} answers")
     other = {name: level for name, level in found.items() if level not in ("", COMPATIBILITY)}

@@ -6,15 +6,17 @@ Rule: nothing is opened before it is asked for, and a part that does not run rai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from engine import plugins
+from engine.arrivals import AnyFiles
 from engine.cli import places
 from engine.cli.compose import Call
 from engine.errors import EcluseError, answers
 from engine.marks import Gap, Marks, Stop, TableReading
-from engine.plan import FlowPlan, ProjectPlan
+from engine.plan import CapturePlan, FlowPlan, ProjectPlan
 from engine.source import STREAM, Measure
 from engine.topic import KafkaTopic
 from engine.watch.observe import Bounds, Doors, MarkReading, OpenGap
@@ -86,6 +88,13 @@ class _Kafka:
         }
 
 
+def _waits(found: Measure, files: AnyFiles, config: Any, capture: CapturePlan) -> Measure:
+    """What lies whole in the folders of a connection, and since when."""
+    whole = [one for one in files.waiting(config, capture.tables) if one.state != "arriving"]
+    since = min((one.modified_ns // 1000 for one in whole), default=None)
+    return replace(found, waits_bytes=sum(max(1, one.size) for one in whole), waits_since_us=since)
+
+
 def doors(call: Call, plan: ProjectPlan) -> Callable[[], Doors]:
     """The doors of a project, to be asked for at every look: what runs may change in between."""
     kafka = _Kafka(call, plan)
@@ -93,7 +102,9 @@ def doors(call: Call, plan: ProjectPlan) -> Callable[[], Doors]:
 
     def measure(name: str) -> Measure:
         capture = captures[name]
-        return plugins.load()[capture.connector].measure(places.configure(call, capture))
+        connector, config = plugins.load()[capture.connector], places.configure(call, capture)
+        found = connector.measure(config)
+        return found if connector.files is None else _waits(found, connector.files, config, capture)
 
     def make() -> Doors:
         try:

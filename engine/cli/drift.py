@@ -27,6 +27,7 @@ from engine.names import subject
 from engine.plan import CapturePlan, ProjectPlan, TopicPlan, changed
 from engine.registry import COMPATIBILITY, HttpRegistry
 from engine.source import Need, Standing
+from engine.template.mistakes import count
 
 PANEL: Final = "Change"
 _MARKS: Final[Mapping[Standing, str]] = {"there": "=", "missing": "+", "differs": "~", "extra": "-"}
@@ -169,11 +170,12 @@ def _topic(planned: TopicPlan, look: Any) -> Need:
     kept = (
         "kept for ever" if planned.retention_ms < 0 else f"kept {screen.seconds(planned.retention_ms / 1000)}"
     )
-    return Need("topic", planned.name, "missing", f"{planned.partitions} partitions, {kept}")
+    kept = "compacted" if planned.compact else kept
+    return Need("topic", planned.name, "missing", f"{count(planned.partitions, 'partition')}, {kept}")
 
 
 def _registry(call: Call, built: ProjectPlan) -> Iterator[Need]:
-    topics = sorted({flow.topic.name for flow in built.flows})
+    topics = sorted(built.topics)
     wanted = [subject(topic, part, 1) for topic in topics for part in ("key", "value")]
     found = HttpRegistry(places.registry(call, built)).subjects(wanted)
     for name in wanted:

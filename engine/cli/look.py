@@ -17,7 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from engine.cli import compose, places, screen, show
+from engine.cli import compose, filed, places, screen, shelves, show
 from engine.cli.compose import Call
 from engine.errors import GapAhead, Missing
 from engine.plan import ProjectPlan
@@ -48,16 +48,19 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
     stale = observe.stale_keys(plan, places.lake_root(call, plan), look)
     plans = {planned.name: planned for planned in plan.flows}
     captures = [c for c in look.captures if any(c.capture == f.capture for f in flows)]
+    tallies = shelves.tallies(call, plan, {f.flow for f in flows}) if "kafka" not in look.silent else []
     if as_json:
         show.data({
             "at_us": look.at_us, "captures": [c.as_dict() for c in captures],
             "flows": [{**f.as_dict(), "keys_waiting": stale.get(f.flow)} for f in flows],
+            "files": [{"connection": name, **tally.as_dict()} for name, tally in tallies],
             "silent": dict(look.silent),
         })  # fmt: skip
         return
     show.table(screen.STATUS_COLUMNS, screen.status_rows(flows))
     show.table(screen.CAPTURE_COLUMNS, screen.capture_rows(captures))
-    for text in (*screen.readings(captures), *screen.stops(captures)):
+    files = (text for _, tally in tallies for text in filed.tallied(tally, look.at_us, project_option(call)))
+    for text in (*screen.readings(captures), *screen.stops(captures), *files):
         show.line(text)
     for one in flows:
         for text in (

@@ -18,12 +18,27 @@ from typing import Annotated, Final
 
 import typer
 
-from engine.cli import change, doctor, drift, fake, look, pause, rehearsal, rejected, resolve, show, start
+from engine.cli import (
+    change,
+    doctor,
+    drift,
+    fake,
+    files,
+    look,
+    pause,
+    rehearsal,
+    rejected,
+    resolve,
+    show,
+    start,
+)
 from engine.cli import run as workers
 from engine.cli.compose import Call
 from engine.errors import Bug, EcluseError, explain
 
-GROUPS: Final = (start, fake, look, doctor, rejected, change, rehearsal, drift, pause, resolve, workers)
+GROUPS: Final = (
+    start, fake, look, doctor, rejected, files, change, rehearsal, drift, pause, resolve, workers
+)  # fmt: skip
 """The modules that hold verbs, in the order of the help: each has ``add(app)``."""
 
 app = typer.Typer(

@@ -40,7 +40,9 @@ def uneven(plan: TopicPlan, found: Any) -> list[EcluseError]:
         TopicMismatch(
             f"topic {plan.name} has {count} partitions, the plan says {plan.partitions}",
             where=plan.name,
-            hint=f"set topic.partitions to {count} in the template",
+            hint="stop its capture, and see who made it: what a connector keeps has one partition"
+            if plan.compact
+            else f"set topic.partitions to {count} in the template",
         )
     ]
 

@@ -16,6 +16,7 @@ from engine.marks import Stop, TableReading
 
 _ACTIVE = "active"  # a source that is being read, as ``Measure`` says it
 _SILENT = "unreachable"  # one that did not answer
+_UNTOLD = "there"  # one that answers, and cannot say who reads it
 
 
 class CaptureState(StrEnum):
@@ -80,7 +81,7 @@ def _state(source_state: str, position: int | None, stop: Stop | None) -> Captur
         return CaptureState.STOPPED
     if reads:
         return CaptureState.RUNNING
-    if source_state == _SILENT:
+    if source_state == _SILENT or (source_state == _UNTOLD and position is not None):
         return CaptureState.UNKNOWN
     return CaptureState.NEW if position is None else CaptureState.ENDED
 

@@ -188,6 +188,9 @@ def _sources(
         if measure is None:
             found[name] = SourceReading("unreachable", mark.committed_us if mark else None)
             continue
+        if measure.waits_bytes is not None:  # it has no end that a mark could be held against
+            found[name] = SourceReading(measure.state, measure.waits_since_us, measure.waits_bytes)
+            continue
         known = mark is not None and measure.end is not None
         found[name] = SourceReading(
             state=measure.state,

@@ -135,7 +135,7 @@ def test_topics_and_subjects_that_differ_are_told_in_what(
         "shop.public.invoices": ("differs", "we may not WRITE"),
         "shop.public.parcels": ("missing", "4 partitions, kept 30 d 00 h"),
         "shop.public.scan_events": ("there", ""),
-        "ecluse.demo.marks": ("missing", "1 partitions, kept for ever"),
+        "ecluse.demo.marks": ("missing", "1 partition, kept for ever"),
         "shop": ("missing", "has never run"),
     }
     assert found["registry"]["shop.public.parcels-value"][0] == "differs"
