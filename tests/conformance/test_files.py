@@ -6,10 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from engine.arrivals import Wish
 from tests.conformance.source_contract import CHECKS, Check
-from tests.support.files_world import FilesWorld
+from tests.support.files_world import FilesWorld, fates, names, settled, spec
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_files_keep(check: Check, tmp_path: Path) -> None:
     check(FilesWorld(tmp_path))
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_files_keep_it_whatever_people_want_of_files(check: Check, tmp_path: Path) -> None:
+    world = FilesWorld(tmp_path, [spec(pattern="[0-9]*.csv")])
+    for name in ("1.csv", "2.csv"):
+        world.put(name, "wrong\n")
+    settled(world)
+    world.wishes = [
+        Wish(
+            number=one.arrival, verb="requeue", folder="in", name=one.name, size=one.size,
+            modified_ns=one.modified_ns, arrival=one.arrival,
+        )
+        for one in world.entries
+    ]  # fmt: skip
+    path = world.put("3.csv", "unread\n")
+    stat = path.stat()
+    world.wishes.append(
+        Wish(number=9, verb="reject", folder="in", name="3.csv", size=7, modified_ns=stat.st_mtime_ns)
+    )
+    check(world)
+    seen = set(fates(world))
+    assert ("3.csv", "refused", "file.rejected") in seen
+    assert [one.asked.get("done") for one in world.entries[:2]] == [True, True]
+    assert "1-1.csv" not in names(world.root / "place" / "errors")

@@ -21,6 +21,7 @@ from connectors.files.config import FilesConfig
 from connectors.files.ledger import FILES, Entry, entry
 from connectors.files.opening import CLOCK, nothing, open_source
 from connectors.files.source import Clock
+from engine.arrivals import Wish
 from engine.schema import Int64, avro
 from engine.source import NO_ENDS, Ends, Item, Mark, Rows, Source, TableGap, TableSpec
 
@@ -58,6 +59,7 @@ class FilesWorld:
     clock: Clock = CLOCK
     made: int = 0
     gaps: list[TableGap] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for folder in ("place/in", "staging"):
@@ -86,7 +88,7 @@ class FilesWorld:
 
     @contextmanager
     def opened(self, mark: Mark | None = None) -> Iterator[Source]:
-        kept = list(self.kept.values())
+        kept: list[Mapping[str, Any] | Wish] = [*self.kept.values(), *self.wishes]
         with open_source(self.config, self.tables, mark, kept, clock=self.clock, at=self.at) as source:
             yield KeptSource(self, source)
 

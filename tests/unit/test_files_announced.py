@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,6 +104,45 @@ def test_a_missing_folder_is_a_finding_about_its_flow_and_a_folder_to_be_made(tm
     ]  # fmt: skip
     assert len(CONNECTOR.provision(world.config, world.tables)) == 4
     assert findings[0].fix in CONNECTOR.provision(world.config, world.tables)
+
+
+@pytest.mark.parametrize(
+    ("folder", "lacking", "said"),
+    [("in", os.R_OK | os.X_OK, "read"), ("in", os.W_OK, "write"), ("archive", os.W_OK, "write")],
+)
+def test_a_folder_that_we_may_not_use_is_a_finding_with_its_fix(
+    folder: str, lacking: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = FilesWorld(tmp_path)
+    (world.root / "place" / "archive").mkdir()
+    there = (world.root / "place" / folder).stat()
+
+    def access(_: str, mode: int, *, dir_fd: int) -> bool:
+        return not (os.path.samestat(os.fstat(dir_fd), there) and mode == lacking)
+
+    monkeypatch.setattr(os, "access", access)
+    (finding,) = [one for one in CONNECTOR.preflight(world.config, world.tables) if one.level != "ok"]
+    assert (finding.level, finding.code, finding.subject) == ("fail", SourceUnready.code, folder)
+    assert f"we may not {said} in it" in finding.text
+    assert finding.fix.startswith(f"chmod u+rwx {world.root}/place/{folder}")
+    assert finding.table == ("acme.orders" if folder == "in" else "")
+
+
+def test_an_archive_on_another_file_system_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = FilesWorld(tmp_path)
+    (world.root / "place" / "archive").mkdir()
+    archive = (world.root / "place" / "archive").stat()
+    fstat = os.fstat
+
+    def moved(number: int) -> Any:
+        found = fstat(number)
+        return SimpleNamespace(st_dev=-1) if os.path.samestat(found, archive) else found
+
+    monkeypatch.setattr(os, "fstat", moved)
+    (finding,) = [one for one in CONNECTOR.preflight(world.config, world.tables) if one.level != "ok"]
+    assert "another file system than in" in finding.text
 
 
 def test_a_place_that_is_not_there_is_a_finding_and_no_error(tmp_path: Path) -> None:

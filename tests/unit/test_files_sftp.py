@@ -12,10 +12,12 @@ from pydantic import SecretStr
 
 from connectors.files.looking import compare, preflight
 from connectors.files.sftp import SftpPlace
+from engine.arrivals import Wish
 from engine.errors import SourceRefused, SourceUnreachable
+from engine.marks import Marks
 from tests.conformance.source_contract import CHECKS, drain
 from tests.support.files_bench import bench_of, entries, rows, runs
-from tests.support.files_world import HEAD, FilesWorld, fates, names, settled
+from tests.support.files_world import HEAD, FilesWorld, fates, names, settled, spec
 from tests.support.sftp_server import PASSWORD, USER, Serving, serve
 
 
@@ -52,6 +54,32 @@ def test_a_file_goes_from_the_server_to_its_topic_and_into_the_archive(
 @pytest.mark.parametrize("check", ["rows_read_again_are_the_same", "what_arrives_late_is_read"])
 def test_an_sftp_server_keeps_the_source_contract(check: str, served: tuple[FilesWorld, Serving]) -> None:
     CHECKS[check](served[0])
+
+
+def test_a_refused_file_goes_back_to_its_folder_on_the_server(served: tuple[FilesWorld, Serving]) -> None:
+    world, _ = served
+    world.put("a.csv", "wrong\n")
+    bench = bench_of(world)
+    runs(bench, 1)
+    (one,) = entries(bench)
+    world.tables = [spec(delimited={"delimiter": ",", "columns": ["wrong"]})]
+    asked = Wish(
+        number=0, verb="requeue", folder="in", name="a.csv", size=one.size, modified_ns=one.modified_ns,
+        arrival=1,
+    )  # fmt: skip
+    Marks(bench.topic, "demo", lambda: "").wish("shop", asked)
+    runs(bench, 2)
+    assert [each.state for each in entries(bench)] == ["refused", "archived"]
+    assert names(world.root / "place" / "archive") == ["2-a.csv"]
+
+
+def test_a_server_that_is_well_says_so_and_which_key_it_showed(served: tuple[FilesWorld, Serving]) -> None:
+    world, serving = served
+    (world.root / "place" / "archive").mkdir()
+    found = {one.subject: (one.level, one.text) for one in preflight(world.config, world.tables)}
+    assert {level for level, _ in found.values()} == {"ok"}
+    assert found["host key"][1] == f"the server shows the {serving.key.get_name()} key that is declared"
+    assert set(found) == {"place", "host key", "archive", "errors"}
 
 
 def test_f20_another_host_key_is_refused_before_the_password_is_sent(

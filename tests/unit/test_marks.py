@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from engine.arrivals import Wish
 from engine.errors import CaptureFenced, Missing, SourceUnreachable
 from engine.marks import Found, Marks, Stop
 from engine.source import STREAM, Mark, Reading, TableGap
@@ -239,3 +240,19 @@ def test_how_often_a_person_asked_for_a_table_is_counted_for_each_and_stays() ->
     marks(topic).take("shop", marks(topic).find("shop"))
     assert marks(topic).asked("shop") == {"public.parcel": 2, "public.scan": 1}
     assert marks(topic).asked("depot") == {}
+
+
+def test_of_what_people_want_of_a_files_name_the_newest_counts_and_each_has_a_number_of_its_own() -> None:
+    topic = MemoryTopic()
+    one = Wish(number=0, verb="reject", folder="in", name="a.csv", size=1, modified_ns=2, by="ana")
+    asked = [
+        marks(topic).wish("drop", one),
+        marks(topic).wish("drop", replace(one, name="b.csv")),
+        marks(topic).wish("drop", replace(one, verb="requeue", arrival=7, why="mended")),
+        marks(topic).wish("other", one),
+    ]
+    assert [wish.number for wish in asked] == [1, 2, 3, 1]
+    marks(topic).take("drop", marks(topic).find("drop"))
+    assert marks(topic).wishes("drop") == (asked[1], asked[2])
+    assert marks(topic).wishes("other") == (asked[3],)
+    assert marks(topic).asked("drop") == {}

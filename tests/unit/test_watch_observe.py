@@ -77,6 +77,25 @@ def test_two_clocks_that_disagree_are_no_lag(plan: ProjectPlan, tmp_path: Path, 
     assert {flow.health for flow in found.flows} == {Health.OK}
 
 
+@pytest.mark.parametrize(
+    ("waits", "since_us", "lag_s", "health"),
+    [
+        (0, None, 0.0, Health.OK),
+        (7, NOW - 3_000_000, 3.0, Health.OK),
+        (7, NOW - 90_000_000, 90.0, Health.UNKNOWN),
+    ],
+)
+def test_of_a_source_without_an_end_what_waits_there_is_its_lag(
+    plan: ProjectPlan, tmp_path: Path, *, waits: int, since_us: int | None, lag_s: float, health: Health
+) -> None:
+    given = doors(
+        tmp_path, measure=lambda _: Measure("there", waits_bytes=waits, waits_since_us=since_us), marks=dict
+    )
+    found = observe.look(plan, given, now_us=NOW)
+    assert {flow.lag.source_s for flow in found.flows} == {lag_s}
+    assert {flow.health for flow in found.flows} == {health}
+
+
 def test_an_open_gap_is_shown_with_what_it_waits_for_i5(plan: ProjectPlan, tmp_path: Path) -> None:
     name = plan.flows[0].name
     gap = OpenGap("source.gap-suspected", "the table left the publication", "1.150", f"ecluse resolve {name}")
@@ -100,6 +119,8 @@ STOP = Stop(
         ("inactive", True, None, "not running", "ecluse run capture shop"),
         ("missing", False, None, "never ran", "ecluse run capture shop"),
         ("unreachable", True, None, "unknown", ""),
+        ("there", True, None, "unknown", ""),
+        ("there", False, None, "never ran", "ecluse run capture shop"),
         ("unreachable", True, STOP, "stopped", "ecluse resolve shop"),
         ("missing", True, STOP, "stopped", "ecluse resolve shop"),
         ("missing", True, replace(STOP, accepted_by="ana"), "stopped", "ecluse run capture shop"),
