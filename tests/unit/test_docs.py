@@ -6,6 +6,7 @@ import pkgutil
 import re
 import runpy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
@@ -21,6 +22,7 @@ from connectors.postgres.config import PostgresConfig
 from connectors.postgres.decode import Transaction
 from connectors.postgres.facts import Server
 from engine import errors, metrics, schema
+from engine.arrivals import Standing
 from engine.checks import RULES, OnFail
 from engine.checks.functions import FUNCTIONS
 from engine.checks.parse import parse
@@ -28,6 +30,7 @@ from engine.fake.defects import AGAIN, Defect
 from engine.pump.stand import Stand
 from engine.source import STREAM, Mark
 from engine.template import modelled
+from engine.watch.files import LANDED
 from tests.support import postgres_types
 from tests.support.declared import load, project
 from tests.support.made import feed_of
@@ -241,3 +244,21 @@ def test_the_checks_of_the_readme_are_read_with_their_tests(tmp_path: Path) -> N
     read = load(project(tmp_path, {"flows/orders.yaml": flow}))
     (mine,) = (trial for trial in read.trials if trial.about == "orders")
     assert [bound.name for bound in mine.checks] == ["item_named", "price_sane"]
+
+
+def test_the_page_of_files_has_every_state_and_every_family_of_reasons() -> None:
+    page = (DOCS / "files.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    told = {cell for line in lines for cell in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    states, codes = {cell for cell in told if "." not in cell}, {cell for cell in told if "." in cell}
+    assert states == {*get_args(Standing), LANDED}
+    families = {code.partition(".")[0] for code in codes}
+    raised = re.compile(r'(?:Refused|_refuse|Problem|_no|No)\(\s*f?"([a-z]+)\.')
+    found = {
+        family
+        for path in (ROOT / "connectors" / "files").glob("*.py")
+        for family in raised.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found - {"key"} <= families
+    assert {"container", "control", "json", "xml"} <= found
+    assert {"file.duplicate", "file.name", "file.feeds", "file.size", "file.rejected"} <= codes
