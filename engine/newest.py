@@ -7,10 +7,11 @@ and giving, rows are held as the bytes that they came as.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from engine.envelope import decode, schema_id
+from engine.envelope import decode, leading, schema_id
 from engine.errors import GapSuspected, answers
 from engine.registry import Registry
 from engine.topic import Topic
@@ -25,22 +26,25 @@ def newest(
     """
     first = topic.offsets([name]).get(name, {}).get(0, (0, 0))[0]
     held: dict[bytes | None, tuple[int, int, bytes]] = {}
+    writer, whole = partial(leading, field="writer"), decode
     for stored in topic.read(name, 0, first, end) if first < end else ():
         value = stored.value or b""
-        writer = int(_decoded(value, registry, f"{name}/0/{stored.offset}", capture)["writer"])
+        wrote = int(_read(value, writer, registry, f"{name}/0/{stored.offset}", capture))
         before = held.get(stored.key)
-        if before is None or (writer, stored.offset) > before[:2]:
-            held[stored.key] = writer, stored.offset, value
+        if before is None or (wrote, stored.offset) > before[:2]:
+            held[stored.key] = wrote, stored.offset, value
     for _, offset, value in sorted(held.values(), key=lambda one: one[:2], reverse=last_first):
-        row: Mapping[str, Any] = _decoded(value, registry, f"{name}/0/{offset}", capture)["after"]
+        row: Mapping[str, Any] = _read(value, whole, registry, f"{name}/0/{offset}", capture)["after"]
         yield row
 
 
-def _decoded(value: bytes, registry: Registry, where: str, capture: str) -> Mapping[str, Any]:
+def _read(
+    value: bytes, how: Callable[[bytes, str], Any], registry: Registry, where: str, capture: str
+) -> Any:
     try:
         schema = registry.schema(schema_id(value))
         if schema is not None:
-            return decode(value, schema)
+            return how(value, schema)
         what = "has a schema that the registry does not know"
     except ValueError as error:
         what = str(error)

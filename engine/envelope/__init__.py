@@ -6,7 +6,7 @@ field (``encoder``), so that a bad value is data and never an exception (I5). fa
 every byte. This room does not know Kafka, the registry, or what a reader does with a record.
 """
 
-from engine.envelope.decoder import decode, header, schema_id
+from engine.envelope.decoder import decode, header, leading, schema_id
 from engine.envelope.encoder import Address, Encoder, Record, Tally
 from engine.envelope.shape import EARLY, key_schema, value_schema
 
@@ -19,6 +19,7 @@ __all__ = [
     "decode",
     "header",
     "key_schema",
+    "leading",
     "schema_id",
     "value_schema",
 ]

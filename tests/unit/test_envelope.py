@@ -21,6 +21,7 @@ from engine.envelope import (
     decode,
     header,
     key_schema,
+    leading,
     schema_id,
     value_schema,
 )
@@ -353,3 +354,14 @@ def test_what_is_not_one_whole_record_does_not_decode(cut: bytes) -> None:
     ((_, record),) = encoded(run_of(rel, [("t", None, None)]))
     with pytest.raises(ValueError, match="bytes after"):
         decode(record["value"] + b"\x00", json.dumps(value_schema(rel, "shop.public.parcel")))
+
+
+def test_the_first_fields_of_a_record_are_read_without_the_rest() -> None:
+    fields = [{"name": "a", "type": "long"}, {"name": "b", "type": "string"}]
+    text = json.dumps({"type": "record", "name": "r", "fields": fields})
+    whole = header(7) + b"\x0e" + b"\x04ok"
+    assert leading(whole, text, "a") == 7
+    assert leading(whole[:-1], text, "a") == 7
+    for value, name in ((whole[:5], "a"), (whole[:-1], "b"), (whole, "c"), (b"none of ours", "a")):
+        with pytest.raises(ValueError, match=r".+"):
+            leading(value, text, name)
