@@ -76,6 +76,7 @@ def test_a_refused_file_is_taken_again_with_its_marker_under_a_number_of_its_own
     assert names(world.root / "place" / "archive") == ["2-a.csv", "2-a.csv.done"]
     runs(bench, 2)  # a wish that is done stays, and nothing is done again
     assert len(entries(bench)) == 2
+    assert entries(bench)[0] == first
 
 
 STEPS = (
