@@ -53,8 +53,13 @@ def moment(at_us: int | None) -> str:
 
 
 def quoted(name: object) -> str:
-    """A file's name as a shell takes it."""
-    return shlex.quote(str(name))
+    """A file's name as a shell takes it behind a verb.
+
+    >>> quoted("a b.csv"), quoted("-x.csv")
+    ("'a b.csv'", '-- -x.csv')
+    """
+    text = shlex.quote(str(name))
+    return f"-- {text}" if str(name).startswith("-") else text
 
 
 def after_listing(found: Sequence[FileLook], option: str) -> Iterator[str]:
