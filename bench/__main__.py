@@ -1,12 +1,12 @@
-"""``python -m bench [capture|landing|latency|memory|snapshot|table]``: what ``make bench`` starts.
+"""``python -m bench [capture|files|landing|latency|memory|snapshot|table]``: what ``make bench`` starts.
 
 Without a name every bench runs, one after the other, and then the table in the README is made anew out of the
 stored results; ``table`` does that alone.
 
 ``BENCH_SCALE`` makes the work smaller (0.01: a look), ``BENCH_PAIRS`` is the number of rounds,
 ``BENCH_PEERS`` the peers (``none``: ours alone), ``BENCH_TRANSACTIONS`` the sizes of transactions of the
-capture (``100,1,10000``), ``BENCH_MODES`` the modes of the latency (``append,scd1``). A peer that is not
-installed is named and left out.
+capture (``100,1,10000``), ``BENCH_MODES`` the modes of the latency (``append,scd1``), ``BENCH_PARTS`` what of
+the files is measured (``speed,memory,many``). A peer that is not installed is named and left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bench import capture, debezium, landing, latency, memory, recvlogical, rounds, snapshot, table
+from bench import capture, debezium, files, landing, latency, memory, recvlogical, rounds, snapshot, table
 from bench.place import Place, embedded
 from bench.rounds import say
 from engine.embedded.stack import Part
@@ -27,6 +27,7 @@ from engine.errors import DownloadFailed
 
 _PARTS: Final[Mapping[str, frozenset[Part]]] = {
     "capture": frozenset(("postgres", "kafka", "registry")),
+    "files": frozenset(("kafka", "registry")),
     "memory": frozenset(("postgres", "kafka", "registry")),
     "snapshot": frozenset(("postgres", "kafka", "registry")),
     "landing": frozenset(("kafka", "registry", "spark")),
@@ -65,6 +66,11 @@ def _run(
     if name == "snapshot":
         results = snapshot.run(place, scale=scale, pairs=pairs, peers=_here(snapshot.PEER, asked))
         return results, snapshot.lines(results)
+    if name == "files":
+        parts = (environment.get("BENCH_PARTS") or ",".join(files.PARTS)).split(",")
+        peers = _here(files.PEER, asked)
+        results = files.run(place, scale=scale, pairs=pairs, peers=peers, parts=parts)
+        return results, files.lines(results)
     if name == "landing":
         peers = [peer for peer in (landing.PEER,) if _wanted(peer, asked)]
         results = landing.run(place, scale=scale, pairs=pairs, peers=peers)

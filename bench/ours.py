@@ -140,14 +140,21 @@ def alive(process: subprocess.Popen[bytes], folder: Path) -> None:
         raise WorkerFailed((folder / "log").read_text(encoding="utf-8", errors="replace")[-4000:])
 
 
-def wait(process: subprocess.Popen[bytes], folder: Path, done: Callable[[], bool]) -> None:
-    """Return when it is done; raises WorkerFailed when the worker ends, or takes ten minutes."""
-    deadline = time.monotonic() + _STUCK_S
+def wait(
+    process: subprocess.Popen[bytes], folder: Path, done: Callable[[], bool], *, stuck_s: float = _STUCK_S
+) -> None:
+    """Return when it is done; raises WorkerFailed when the worker ends, or takes too long."""
+    deadline = time.monotonic() + stuck_s
     while not done():
         alive(process, folder)
         if time.monotonic() > deadline:
-            raise WorkerFailed(f"not done after {_STUCK_S:g} s")
+            raise WorkerFailed(f"not done after {stuck_s:g} s")
         time.sleep(_POLL_S)
+
+
+def capturing(folder: Path) -> bool:
+    """Whether the worker has taken its connection over."""
+    return b'"capturing"' in (folder / "log").read_bytes()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

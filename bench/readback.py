@@ -22,11 +22,11 @@ import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from bench import change, tally
+from bench import change, partner, tally
 from bench.tally import Plain, Tally
 from bench.web import ask
 
-Format = Literal["envelope", "avro", "json"]
+Format = Literal["envelope", "avro", "json", "file", "delimited", "fixed_width"]
 PARTITIONS: Final = 4  # of every side's topic
 _WAIT_S: Final = 30.0
 _BATCH: Final = 10_000
@@ -76,7 +76,7 @@ def read(bootstrap: str, registry: str, topic: str, partitions: int, form: Forma
 
 def _share(bootstrap: str, registry: str, topic: str, partitions: list[int], form: Format) -> Tally:
     plain = _PLAIN[form]
-    decode: Callable[[bytes], Any] = json.loads if form == "json" else _avro(registry)
+    decode: Callable[[bytes], Any] = _DECODE.get(form) or _avro(registry)
     return tally.of(plain(decode(value)) for value in _values(bootstrap, topic, partitions))
 
 
@@ -175,4 +175,12 @@ _PLAIN: Final[Mapping[Format, Callable[[Any], Plain]]] = {
     "envelope": _ours,
     "avro": _debezium,
     "json": _debezium,
+    "file": partner.row,
+    "delimited": partner.KINDS["delimited"].fields,
+    "fixed_width": partner.KINDS["fixed_width"].fields,
+}
+_DECODE: Final[Mapping[Format, Callable[[bytes], Any]]] = {
+    "json": json.loads,
+    "delimited": bytes,  # a line is a record as it stands
+    "fixed_width": bytes,
 }

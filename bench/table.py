@@ -22,6 +22,7 @@ _PEERS: Final[Mapping[str, str]] = {
     "pg_recvlogical": "`pg_recvlogical -f /dev/null`",
     "debezium": "Debezium on Kafka Connect, its faster converter (JSON)",
     "psql": "`COPY … TO STDOUT` into /dev/null",
+    "kcat": "`kcat -P -l`, which sends each line as it stands",
     "spark_append": "plain Spark append, `from_avro`, no checks",
 }
 _CHECKED: Final[Mapping[str, str]] = {
@@ -30,7 +31,8 @@ _CHECKED: Final[Mapping[str, str]] = {
     "ecluse_20_checks_1_percent_bad": "with twenty checks, one row in a hundred fails",
 }
 _LEAST_SCALE: Final = 0.1
-_ORDER: Final = ("capture", "snapshot", "landing", "latency", "memory")
+_ORDER: Final = ("capture", "snapshot", "files", "landing", "latency", "memory")
+_FORMS: Final[Mapping[str, str]] = {"delimited": "delimited", "fixed_width": "of fixed width"}
 
 
 class Line(NamedTuple):
@@ -89,6 +91,8 @@ def _of(document: Mapping[str, Any]) -> Iterator[tuple[str, Line]]:
         case "snapshot":
             case = f"{document['rows']:,} rows of ten typed columns"
             yield from _ratios("snapshot", "", case, document["ratios"])
+        case "files":
+            yield from _files(document)
         case "landing":
             ratios = document["ratios"]
             for side, of_side in (ratios if isinstance(ratios, dict) else {"ecluse": ratios}).items():
@@ -118,6 +122,24 @@ def _ratios(
             f"{ratio['peer_rows_per_s']:,.0f} rows/s"
         )
         yield key, Line(bench, case, _PEERS[ratio["peer"]], figure)
+
+
+def _files(document: Mapping[str, Any]) -> Iterator[tuple[str, Line]]:
+    for form, of_form in document["forms"].items():
+        case = f"{document['lines']:,} lines {_FORMS[form]}, validated, then published"
+        yield from _ratios("files", form, case, of_form["ratios"])
+    for one in document["memory"]:
+        wrapped = "" if one["container"] == "none" else f" as {one['container']}"
+        size = f"{one['content_bytes'] / 1e9:.0f} GB"
+        case = f"one file of {one['lines']:,} lines, {size}{wrapped}"
+        key = f"{size} {one['container']}"
+        yield key, Line("files", case, "limit 100 MB", f"{one['peak_mb']:.0f} MB at the most")
+    if document["many"]:
+        most = document["many"][-1]
+        each = ", ".join(f"{one['cpu_ms_per_file']:.2f} at {one['files']:,}" for one in document["many"])
+        case = f"{most['files']:,} files of {most['lines_per_file']} lines in one folder"
+        figure = f"{most['files_per_s']:.0f} files/s; CPU-ms a file: {each}"
+        yield "many", Line("files", case, "limit 200 files/s", figure)
 
 
 def _latency(document: Mapping[str, Any], mode: str, found: Mapping[str, Any]) -> Line:
