@@ -96,12 +96,13 @@ class _Fields:
         return flat
 
     def _given(self, flat: list[bytes], asked: Iterable[int]) -> Sequence[Sequence[Text]]:
-        columns: list[Sequence[Text]] = []
-        for one in asked:
-            column: list[Text] = [*self._plain(flat[self.kind.places[one] :: self.kind.width])]
+        columns: list[list[Text]] = [
+            self._plain(flat[self.kind.places[one] :: self.kind.width])  # type: ignore[misc]
+            for one in asked
+        ]
+        for column in columns if self.problems else ():
             for place in self.problems:
                 column[place] = None
-            columns.append(column)
         return columns
 
     def _plain(self, column: list[bytes]) -> list[bytes]:
