@@ -23,7 +23,7 @@ from engine.topic.beside import SLACK_BYTES
 from engine.topic.door import Sent, Stored, Waiting, silent
 
 _SLICE_S: Final = 0.25
-_RECORD_BYTES_MIN: Final = 160  # the client's own bookkeeping per message: bounds their number
+_RECORD_BYTES: Final = 160  # the client's own bookkeeping per message: bounds their number
 
 # A topic that is gone is made again by the next ``prepare``; the landing tells that it is another (I9).
 _GONE: Final = frozenset(
@@ -49,7 +49,9 @@ class KafkaTopic:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = {**options}
-        self._queue_bytes = max(queue_bytes_max, 2 * (row_bytes_max + SLACK_BYTES))
+        # one half is for records, the other for what the client notes of each: small ones cost as much again
+        self._queue_bytes = max(queue_bytes_max // 2, row_bytes_max + SLACK_BYTES)
+        self._queue_records = max(1000, queue_bytes_max // 2 // _RECORD_BYTES)
         self._row_bytes = row_bytes_max
         self._unreachable_after_s = unreachable_after_s
         self._clock = clock
@@ -147,7 +149,7 @@ class KafkaTopic:
             "batch.num.messages": 20_000,
             "message.max.bytes": self._row_bytes + SLACK_BYTES,
             "queue.buffering.max.kbytes": self._queue_bytes >> 10,
-            "queue.buffering.max.messages": max(1000, self._queue_bytes // _RECORD_BYTES_MIN),
+            "queue.buffering.max.messages": self._queue_records,
             "reconnect.backoff.max.ms": 2000,
         }
         try:
