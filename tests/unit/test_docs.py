@@ -206,7 +206,7 @@ def test_every_metric_has_its_line_in_the_decision_that_names_them() -> None:
 
 
 FAULTS = [
-    *(f"S{n}" for n in range(1, 21)), *(f"W{n}" for n in range(1, 5)),
+    *(f"{kind}{n}" for kind in "SF" for n in range(1, 21)), *(f"W{n}" for n in range(1, 5)),
     "K1", "K4", "K5", "K6", "K11", "K12", *(f"R{n}" for n in range(1, 5)),
     *(f"P{n}" for n in (1, 2, 3, 4, 7, 8, 9, 10, 11)),
 ]  # fmt: skip

@@ -88,6 +88,13 @@ def test_what_is_not_in_the_declared_encoding_is_refused_with_its_byte(
     assert refused(data, encoding) == (code, at)
 
 
+def test_f9_utf_8_under_another_name_passes_where_nothing_gives_it_away() -> None:
+    assert refused("Á".encode(), "cp1252") == ("encoding.undecodable", 1)
+    assert refused("É".encode(), "latin-1") == ("encoding.control", 1)
+    # all its bytes are characters of cp1252: no reader can tell
+    assert b"".join(utf8(["é".encode()], "cp1252")).decode() == "Ã©"
+
+
 def test_a_mark_that_was_not_declared_says_what_to_declare() -> None:
     with pytest.raises(Refused, match="declare utf-8-sig"):
         list(utf8([b"\xef", b"\xbb", b"\xbfid"], "utf-8"))

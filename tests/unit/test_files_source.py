@@ -324,6 +324,18 @@ def test_f8_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
 # --- F20, and many files -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("hours", [-14, 0, 14])
+def test_f20_the_clock_of_another_machine_decides_nothing(hours: int) -> None:
+    now = [1_795_268_000.0]
+    watch = ready.Watch({"acme.orders": _feed(ready={"by": "stable", "stable_s": 30.0})}, lambda: now[0])
+    listed = [Listed("a.csv", Stat(2, int(now[0] + hours * 3600) * 1_000_000_000))]
+    assert [standing for standing, _ in watch.look("in", listed)] == ["arriving"]
+    now[0] += 29
+    assert [standing for standing, _ in watch.look("in", listed)] == ["arriving"]
+    now[0] += 1
+    assert [standing for standing, _ in watch.look("in", listed)] == ["ready"]
+
+
 def test_f20_ten_thousand_files_are_listed_once_and_each_is_asked_about_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
