@@ -73,7 +73,7 @@ def _delimited() -> Iterable[Case]:
     tail = b"3;Caen\n" * 200_000
     yield refused("a quote that never closes", head + b'1;"Aix\n' + tail, "record.lines|record.size")
     yield refused(
-        "a quote that never closes at the end", head + b'1;Aix\n2;"Brest\n', "record.quote", "record 2"
+        "a quote that never closes at the end", head + b'1;Aix\n2;"Brest\n', "record.quote", "record 3"
     )
     yield refused(
         "a quote that the next one closes", head + b'1;"Aix\n2;"Brest"\n', "record.quote", "record 2|3"
@@ -186,7 +186,7 @@ def _controls() -> Iterable[Case]:
     def case(name: str, content: bytes, code: str, says: str) -> Case:
         return Case(f"controls: {name}", TYPED, GOOD_TYPED, lambda: content, f"control.{code}", says)
 
-    day, two = b"H;20261122\n", b"D;1;1,50\nD;2;2,25\n"
+    day, two = b"H;20261120\n", b"D;1;1,50\nD;2;2,25\n"
     yield case("a wrong count", day + two + b"T;3;3,75\n", "count", "says 3 details, and the file has 2")
     yield case("a wrong sum", day + two + b"T;2;3,76\n", "sum", r"says 3\.76.*is 3\.75")
     yield case("a sum that is no number", day + two + b"T;2;much\n", "sum", "'much'")

@@ -100,13 +100,15 @@ class Bench:
     at: Callable[[str], None] = lambda _: None
     through: Callable[[MemoryTopic], Topic] = lambda topic: topic
     unfit: dict[str, EcluseError] = field(default_factory=dict)  # tables that cannot be opened now
+    row_bytes_max: int = 1 << 20
 
     @property
     def capture(self) -> CapturePlan:
         """The plan of the capture."""
         topics = {
             table: TopicPlan(
-                f"shop.{table}", partitions, 1, 86_400_000, "backward", 1 << 20, table in self.compact
+                *(f"shop.{table}", partitions, 1, 86_400_000, "backward", self.row_bytes_max),
+                table in self.compact,
             )
             for table, partitions in self.tables.items()
         }
