@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -134,6 +135,12 @@ def content(form: Form, lines: int, *, head: bool) -> Iterator[bytes]:
     numbers = iter(range(lines))
     while piece := b"".join(map(kind.line, islice(numbers, _AT_ONCE))):
         yield piece
+
+
+def wide(n: int, more: int) -> bytes:
+    """A delimited line by its number, so many bytes longer in its last field."""
+    filler = sha256(b"%d" % n).hexdigest().encode() * (more // 64 + 1)
+    return _delimited(n)[:-1] + filler[:more] + b"\n"
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> Path:

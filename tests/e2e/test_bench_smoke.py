@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bench import capture, change, landing, latency, rounds, snapshot, tally
+from bench import capture, change, files, files_many, landing, latency, partner, rounds, snapshot, tally
 from bench.measure import Used
 from bench.place import Place
 from bench.rounds import OURS, ResultsDiffer, Run
@@ -56,6 +56,20 @@ def test_our_snapshot_writes_every_row_of_the_table(place: Place) -> None:
     (run,) = results["runs"][OURS]
     assert run.tally.rows == results["rows"] > 0
     assert run.notes["peak_rss"] > 0
+
+
+@pytest.mark.stack
+def test_our_files_write_every_line_of_theirs_and_lie_in_the_archive(place: Place) -> None:
+    results = files.run(place, scale=SCALE, pairs=1, peers=())
+    assert set(results["forms"]) == set(partner.KINDS)
+    for of_form in results["forms"].values():
+        (run,) = of_form["runs"][OURS]
+        assert run.tally.rows == results["lines"] > 0
+        assert run.notes["peak_rss"] > 0
+    assert {one["container"] for one in results["memory"]} == {"none", "gz"}
+    assert all(one["peak_mb"] > 0 for one in results["memory"])
+    assert [one["files"] for one in results["many"]] == [round(n * SCALE) for n in files_many.COUNTS]
+    assert all(one["files_per_s"] > 0 for one in results["many"])
 
 
 @pytest.mark.stack
