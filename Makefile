@@ -42,7 +42,7 @@ test: $(READY)  ## every test, on the real components, JOBS=n at once
 faults: $(READY)  ## kill -9 at every named point, SEEDS=n times each
 	SEEDS=$(SEEDS) $(BIN)/pytest $(BY_FILE) tests/faults
 
-bench: $(READY)  ## all, and the table in README.md; BENCH=capture|landing|latency|memory|snapshot: one; BENCH_SCALE=0.01: a look
+bench: $(READY)  ## all, and the table in README.md; BENCH=capture|files|landing|latency|memory|snapshot: one; BENCH_SCALE=0.01: a look
 	$(BIN)/python -m bench $(BENCH)
 
 lock: $(READY)  ## the lock, made anew (needs uv)

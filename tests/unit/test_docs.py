@@ -225,6 +225,23 @@ def test_every_fault_of_the_matrix_names_tests_that_are_there_or_says_why_it_has
                 assert f"def {test}(" in text, f"{fault}: {path} has no {test}"
 
 
+_KINDS = "announced|container|control|encoding|feed|field|file|header|json|key|line|record|xml"
+_MADE = {f"control.{kind}-{what}" for kind in ("header", "trailer") for what in ("missing", "twice", "unfit")}
+_MADE |= {f"announced.{what}" for what in ("partner", "size", "hash")}
+
+
+def test_the_page_of_refusals_lists_every_code_of_a_file_and_of_a_record() -> None:
+    code = re.compile(rf"({_KINDS})\.[a-z-]+")
+    said = {
+        node.value
+        for path in (ROOT / "connectors" / "files").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and code.fullmatch(node.value)
+    }
+    page = (DOCS / "refusals.md").read_text(encoding="utf-8")
+    assert said | _MADE == set(re.findall(r"^\| `([a-z.-]+)` \|", page, re.MULTILINE))
+
+
 def test_the_page_of_checks_lists_every_function_as_the_code_has_it() -> None:
     assert {row[0]: row[3] for row in rows("checks.md")} == {name: f.doc for name, f in FUNCTIONS.items()}
     page = (DOCS / "checks.md").read_text(encoding="utf-8")
