@@ -5,11 +5,11 @@ Rule: the verdict is data and goes to stdout; every line that is a command can b
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,9 +17,9 @@ from rich.text import Text
 from engine.cli import screen, show
 
 _COUNTS: Final = (
-    ("source rows", "source_rows"),
+    ("source\nrows", "source_rows"),
     ("= equal", "equal"),
-    ("+ in quarantine", "waiting"),
+    ("+ in quar-\nantine", "waiting"),
     ("+ missing", "missing"),
     ("+ different", "different"),
     ("extra", "extra"),
@@ -51,11 +51,11 @@ def verdict(said: Mapping[str, Any]) -> None:
 
 
 def _table(flows: list[Mapping[str, Any]]) -> Table:
-    table = Table(title="verdict, row by row", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    table = screen.narrow("verdict, row by row")
     table.add_column("table", no_wrap=True)
     for name, _ in _COUNTS:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("hash of the equal rows", no_wrap=True)
+    table.add_column("hash of the\nequal rows", no_wrap=True)
     table.add_column("", no_wrap=True)
     for flow in flows:
         cells: list[str | Text] = [flow["flow"]]
@@ -80,6 +80,49 @@ def _words(flow: Mapping[str, Any]) -> list[str]:
         where = "waits in quarantine; the table has its older state, or none" if kind == "waiting" else kind
         said.append(f"{name}: key {', '.join(keys)}: {where}")
     return [*said, f"{name}: {flow['note']}"] if flow["note"] else said
+
+
+def fates(said: Mapping[str, Any]) -> None:
+    """What became of each file that the partner sent, and what is wrong with that."""
+    console = Console(file=sys.stdout)
+    if console.is_terminal:
+        console.print(_files(said["files"]))
+    else:
+        for one in said["files"]:
+            show.line(
+                f"fate={one['fate']} file={one['name']} sent={json.dumps(one['about'])} "
+                f"landed={one['landed']} quarantined={one['quarantined']} "
+                f"reason={json.dumps(_why(one), ensure_ascii=False)} holds={'yes' if one['holds'] else 'no'}"
+            )
+    for one in said["files"]:
+        for text in one["wrong"]:
+            show.line(f"{one['name']}: {text}")
+    for name in said["strange"]:
+        show.line(f"{name}: nobody sent it")
+    show.line(
+        "every record of an accepted file is in the lake, or waits in quarantine; of a refused one nothing is"
+        if said["holds"]
+        else "THE PARTNER'S FILES DID NOT COME TO WHAT THEY OUGHT TO"
+    )
+
+
+def _files(files: list[Mapping[str, Any]]) -> Table:
+    table = screen.narrow("the partner's files")
+    for name, right in (("file", 0), ("fate", 0), ("landed", 1), ("quarantined", 1)):
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for one in files:
+        refused = Text(one["fate"], "yellow" if one["fate"] == "refused" else "")
+        waits = Text(screen.count(one["quarantined"]), "yellow" if one["quarantined"] else "")
+        mark = Text("✓", "green") if one["holds"] else Text("✗", "bold red")
+        why = f"{one['about']}\n{show.clean(_why(one))}".rstrip()
+        table.add_row(one["name"], refused, screen.count(one["landed"]), waits, Text(why), mark)
+    return table
+
+
+def _why(one: Mapping[str, Any]) -> str:
+    return f"{one['code']}: {one['reason']}" if one["code"] else str(one["reason"])
 
 
 def farewell(project: str, lake: str, *, keep: bool) -> None:

@@ -2,7 +2,7 @@
 
 Rule: it writes into ``.ecluse/demo`` here and into the cache folder, and says so; it ends by itself; its exit
 code is 0 only if each act has shown what it says, and an independent reader finds every row of the source in
-the lake, waiting keys set apart.
+the lake, waiting keys set apart, and of each file that a partner sends beside what ought to become of it.
 """
 
 from __future__ import annotations
@@ -77,3 +77,4 @@ def _fresh(folder: Path) -> None:
         record.down(state, delete=True)
         shutil.rmtree(folder)
     start.write_project(folder)
+    start.add_partner(folder)

@@ -23,6 +23,8 @@ from psycopg import sql
 from engine import names
 from engine.cli import curtain, places, screen, show
 from engine.cli.crew import Life, Worker
+from engine.cli.partner import FLOW as FILES
+from engine.cli.partner import Partner
 from engine.cli.running import Eyes, Running, wait
 from engine.cli.stage import STEP_S, Stage
 from engine.cli.traffic import Traffic
@@ -47,6 +49,7 @@ _TRAFFIC_BOUND: Final = 4.0
 _ANSWER_S: Final = 5.0
 _SPOILED: Final = ("shop.parcels", "shop.invoices")
 _STRAYED: Final = "shop.scans"
+_ANSWERS: Final = frozenset({"active", "there"})  # a slot that is held, a folder that can be listed
 
 
 def standing(look: Look | None) -> list[str]:
@@ -81,6 +84,10 @@ class Play:
     stray: int = 0  # records that are no change of the source
     unmet: list[str] = field(default_factory=list)  # what an act says and has not shown
     on: Stage | None = None
+    partner: Partner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.partner = Partner(self.project, self._program)
 
     @property
     def stage(self) -> Stage:
@@ -116,7 +123,10 @@ class Play:
                 if not self._wait(lambda: self._drained(traffic), _DRAIN_S):
                     stage.say(f"not all has landed within {_DRAIN_S:.0f} s", "bold red")
             stage.say("an independent reader compares every row")
-        return self.shown(holds=self._verdict(sample.superuser))
+        holds = self._verdict()
+        fates = self.partner.judged()
+        curtain.fates(fates)
+        return self.shown(holds=holds and bool(fates["holds"]))
 
     def history(self) -> int:
         """The company was at work before anybody captured: its tables hold rows. How many."""
@@ -128,7 +138,7 @@ class Play:
             raise StackFailed(f"the traffic ended: {before.failed}", hint="pip install 'ecluse[demo]'")
         with psycopg.connect(sample.superuser, autocommit=True) as db:
             db.execute("CALL witness.begin()")
-            for flow in self.project.plan.flows:
+            for flow in self._tables():
                 of = sql.Identifier(flow.table.schema, flow.table.table)
                 found = db.execute(sql.SQL("SELECT count(*) FROM {}").format(of)).fetchone()
                 self._count(flow.name, found[0] if found else 0)
@@ -146,6 +156,7 @@ class Play:
         self._until(self._landing, _READY_S, "nothing has landed", traffic)
         stage.say("the first rows are in Delta")
         began = time.monotonic()
+        self._files(traffic)
         length_s = self.seconds or SECONDS
         for at, act in zip(_ACTS, (self.alter, self.spoil, self.kill), strict=True):
             self._until(lambda at=at: time.monotonic() - began >= at * length_s, length_s, "", traffic)  # type: ignore[misc]
@@ -153,12 +164,21 @@ class Play:
         while not self.seconds or time.monotonic() - began < length_s:
             self._step(traffic)
 
-    # --- the acts ---
+    # --- the acts, and what goes on beside them ---
+
+    def _files(self, traffic: Traffic) -> None:
+        """A partner sends five files."""
+        stage = self.stage
+        stage.say("meanwhile  a partner sends five files: each is taken whole, or refused whole", _BOLD)
+        self._count(FILES, self.partner.send())
+        self._until(self.partner.decided, _READY_S, "the partner's files were not decided about", traffic)
+        for text in self.partner.told():
+            stage.say(text, "yellow" if " refused: " in text else "green")
 
     def alter(self) -> None:
         """Act 2: a column is added in mid-traffic, and rows use it."""
         stage, flow = self.stage, self._flow("shop.customers")
-        stage.say(f"act 2  ALTER TABLE customers ADD COLUMN {_COLUMN}, in mid-traffic", _BOLD)
+        stage.say(f"act 2  in mid-traffic: ALTER TABLE customers ADD COLUMN {_COLUMN}", _BOLD)
         before, lives = self._schemas(flow), starts(self.project.crew.workers)
         self._execute("SET lock_timeout = '10s'", f"ALTER TABLE customers ADD COLUMN {_COLUMN}")
         altered_us = time.time_ns() // 1000
@@ -184,13 +204,13 @@ class Play:
         stage.say("act 3  a weight of NaN, a payment at infinity, a stray record: three bad rows", _BOLD)
         found = places.find(self.project.call, self.project.plan)
         where = ("--bootstrap", found.kafka["bootstrap.servers"], "--topic", flow.topic.name)
-        self._program("examples.demo.poison", self.project.samples[0].superuser, *where)
+        self._program("examples.demo.poison", *where)
         for name in _SPOILED:
             self._count(name, 1)
         self.stray = 1
         if not self._wait(lambda: self._quarantined() >= len(_SPOILED) + self.stray, _READY_S):
             self.fail("not every bad row was quarantined")
-        for group in quarantine.groups(found.lake):
+        for group in (g for g in quarantine.groups(found.lake) if g.flow != FILES):
             stage.say(f"{group.flow}: {group.records} quarantined, {group.stage}: {group.reason}", "yellow")
         stage.say(f"see it: {show.command()} -p {self.project.call.folder} quarantine show shop.parcels")
 
@@ -227,12 +247,12 @@ class Play:
 
     def _captured(self) -> bool:
         look = self.stage.look
-        return look is not None and all(f.source_state == "active" for f in look.flows)
+        return look is not None and all(f.source_state in _ANSWERS for f in look.flows)
 
     def _read(self) -> bool:
         """Whether every row that was there before is in Kafka."""
         look = self.stage.look
-        return look is not None and all((f.in_kafka or 0) >= self.extra[f.flow] for f in look.flows)
+        return look is not None and all((f.in_kafka or 0) >= self.extra.get(f.flow, 0) for f in look.flows)
 
     def _spark(self) -> bool:
         """Whether the landing's Spark is up: the first thing that it makes is the quarantine."""
@@ -256,7 +276,7 @@ class Play:
 
     def _quarantined(self) -> int:
         look = self.stage.look
-        return sum(f.quarantined or 0 for f in look.flows) if look else 0
+        return sum(f.quarantined or 0 for f in look.flows if f.flow != FILES) if look else 0
 
     def _drained(self, traffic: Traffic) -> bool:
         """Whether every committed change is in Kafka, and all that is in Kafka has landed."""
@@ -298,6 +318,9 @@ class Play:
 
     def _count(self, flow: str, changes: int) -> None:
         self.extra[flow] = self.extra.get(flow, 0) + changes
+
+    def _tables(self) -> list[FlowPlan]:
+        return [flow for flow in self.project.plan.flows if flow.name != FILES]
 
     def _flow(self, name: str) -> FlowPlan:
         return next(flow for flow in self.project.plan.flows if flow.name == name)
@@ -341,26 +364,26 @@ class Play:
 
     # --- programs beside us ---
 
-    def _program(self, module: str, dsn: str, *words: str) -> str:
-        """Run one of the example's programs; its output."""
-        environment = {**self.project.call.environment, "ECLUSE_DEMO_DSN": dsn}
+    def _program(self, module: str, *words: str, given: str = "") -> str:
+        """Run one of the example's programs; its output. ``given`` is what it reads."""
+        environment = {**self.project.call.environment, "ECLUSE_DEMO_DSN": self.project.samples[0].superuser}
         with subprocess.Popen(
             (sys.executable, "-m", module, *words),
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         ) as program:
-            out, trouble = program.communicate(timeout=_PROGRAM_S)
+            out, trouble = program.communicate(given, timeout=_PROGRAM_S)
         if program.returncode not in (Exit.OK, Exit.UNMET):
             raise StackFailed(f"{module} ended: {trouble.strip()[-400:]}", where=module, hint="ecluse demo")
         return out
 
-    def _verdict(self, dsn: str) -> bool:
+    def _verdict(self) -> bool:
         folder = self.project.call.folder
         lake = places.lake_root(self.project.call, self.project.plan)
-        out = self._program("examples.demo.verdict", dsn, "--project", str(folder), "--lake", lake)
+        out = self._program("examples.demo.verdict", "--project", str(folder), "--lake", lake)
         said: dict[str, Any] = json.loads(out)
         curtain.verdict(said)
         return bool(said["holds"])

@@ -94,13 +94,25 @@ def health(flow: FlowLook) -> Text:
     return Text(shown, style="cyan" if flow.state is State.PAUSED else _COLOURS[flow.health])
 
 
+def narrow(title: str = "") -> Table:
+    """A table that has room in a terminal of a hundred columns."""
+    return Table(
+        title=title or None,
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
 def live(look: Look, *, changes: Mapping[str, int] | None = None, title: str = "") -> Table:
     """The table that ``up`` and ``demo`` keep on the screen; ``changes``: committed in the source."""
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    table = narrow(title)
     table.add_column("flow", no_wrap=True)
     if changes is not None:
-        table.add_column("source changes", justify="right", no_wrap=True)
-    for name in ("in Kafka", "in Delta", "quarantined", "source lag", "kafka lag", "end to end"):
+        table.add_column("source\nchanges", justify="right", no_wrap=True)
+    for name in ("in\nKafka", "in\nDelta", "quaran-\ntined", "source\nlag", "kafka\nlag", "end to\nend"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("health", no_wrap=True)
     for flow in look.flows:

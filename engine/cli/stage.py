@@ -23,7 +23,9 @@ from engine.watch.observe import Look
 
 STEP_S: Final = 0.5
 LINES_S: Final = 5.0
-_KEPT: Final = 14  # lines below the table
+_KEPT: Final = 20  # lines below the table
+_LEAST: Final = 4
+_AROUND: Final = 8  # lines of the table that are no flow's, the workers, and one that is free
 _STYLES: Final = {
     Life.RUNNING: "green",
     Life.PAUSED: "yellow",
@@ -98,7 +100,9 @@ class Stage:
         if look is not None:
             parts = [screen.live(look, changes=changes)]
             parts += [Text(line, style="magenta") for line in screen.silent(look)]
-        return Group(*parts, self._workers(), *self._said)
+        # what does not fit is cut off at the end, where the newest line stands
+        room = self._console.height - _AROUND - (len(look.flows) if look else 0)
+        return Group(*parts, self._workers(), *self._said[-max(_LEAST, room) :])
 
     def _workers(self) -> Text:
         text = Text("workers  ")

@@ -82,6 +82,14 @@ def write_project(folder: Path) -> None:
     path.write_text(secrets.token_urlsafe(18) + "\n", encoding="utf-8")
 
 
+def add_partner(folder: Path) -> None:
+    """What the demo has beside: a folder that a partner drops files into, and a flow of them."""
+    with (folder / "ecluse.yaml").open("a", encoding="utf-8") as project:
+        project.write((EXAMPLE / "drop.yaml").read_text(encoding="utf-8"))
+    shutil.copyfile(EXAMPLE / "flows" / "relay.yaml", folder / "flows" / "relay.yaml")
+    (folder / "drop" / "in").mkdir(parents=True)
+
+
 def up(
     context: typer.Context,
     rate: Annotated[

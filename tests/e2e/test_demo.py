@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from engine.cli.running import owner
 from engine.embedded import record
@@ -24,6 +26,12 @@ from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(1800)]
 MINUTES_10 = 600
+FATES = re.compile(
+    r'^fate=(\w+) file=(\S+) sent=".*" landed=(\d+) quarantined=(\d+) reason="(.*)" holds=yes$', re.MULTILINE
+)
+CUT = "container.truncated: the gzip file ends within a member (byte 921)"
+BAD = "fee = 12.50 · day = 31/02/2026 · record.width: 5 fields, 6 are declared"
+TRAILER = "control.count: trailer.count says 41 details, and the file has 40"
 
 
 def command(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -58,6 +66,13 @@ def test_the_demo_plays_four_acts_and_its_verdict_holds(tmp_path: Path) -> None:
         ("holds", "shop.scans"),
     ]  # fmt: skip
     assert "flow=shop.parcels" in played.stdout
+    assert FATES.findall(played.stdout) == [
+        ("accepted", "HANDOVERS_1.csv.gz", "40", "0", ""),
+        ("refused", "HANDOVERS_2.csv.gz", "0", "0", "file.duplicate: the same bytes came as arrival 1"),
+        ("refused", "HANDOVERS_3.csv.gz", "0", "0", CUT),
+        ("accepted", "HANDOVERS_4.csv.gz", "37", "3", BAD),
+        ("refused", "HANDOVERS_5.csv.gz", "0", "0", TRAILER),
+    ]  # fmt: skip
     assert "waiting=1" in next(
         line for line in played.stdout.splitlines() if "flow=shop.parcels source" in line
     )
@@ -66,6 +81,17 @@ def test_the_demo_plays_four_acts_and_its_verdict_holds(tmp_path: Path) -> None:
     shows_quarantine(tmp_path, project)
     runs_the_printed_query(tmp_path, played.stdout)
     judges_a_damaged_copy(tmp_path, project)
+    finds_the_partners_rows_where_they_landed(project)
+
+
+def finds_the_partners_rows_where_they_landed(project: Path) -> None:
+    rows = (
+        DeltaTable(str(project / ".ecluse" / "lake" / "bronze" / "handovers")).to_pyarrow_table().to_pylist()
+    )
+    assert Counter(row["_file"] for row in rows) == {"HANDOVERS_1.csv.gz": 40, "HANDOVERS_4.csv.gz": 37}
+    assert sorted(path.name for path in (project / "drop").glob("*/*.gz")) == [
+        f"{n}-HANDOVERS_{n}.csv.gz" for n in range(1, 6)
+    ]
 
 
 def shows_quarantine(folder: Path, project: Path) -> None:

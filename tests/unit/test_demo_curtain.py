@@ -46,3 +46,41 @@ def test_every_next_command_can_be_typed_as_it_stands(
     programs = {line.split()[0] for line in shown.splitlines() if line.startswith("  ")}
     assert programs
     assert [word for word in programs if shutil.which(word) is None] == []
+
+
+FILE = {
+    "name": "HANDOVERS_5.csv.gz", "about": "a wrong trailer", "fate": "refused", "code": "control.count",
+    "reason": "trailer.count says 41 details, and the file has 40", "landed": 0, "quarantined": 0,
+    "holds": True, "wrong": [],
+}  # fmt: skip
+
+
+def test_the_fate_of_a_file_is_told_with_both_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    curtain.fates({"holds": True, "files": [FILE], "strange": []})
+    (fate, said) = capsys.readouterr().out.splitlines()
+    assert fate.startswith('fate=refused file=HANDOVERS_5.csv.gz sent="a wrong trailer" landed=0')
+    assert 'reason="control.count: trailer.count says 41 details, and the file has 40" holds=yes' in fate
+    assert said.startswith("every record of an accepted file is in the lake")
+
+
+def test_a_fate_that_is_not_what_it_ought_to_be_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {**FILE, "holds": False, "wrong": ["it ought to be accepted, and is control.count"]}
+    curtain.fates({"holds": False, "files": [wrong], "strange": ["odd.csv"]})
+    shown = capsys.readouterr().out
+    assert "holds=no" in shown
+    assert "HANDOVERS_5.csv.gz: it ought to be accepted" in shown
+    assert "odd.csv: nobody sent it" in shown
+    assert "DID NOT COME TO WHAT THEY OUGHT TO" in shown
+
+
+def test_the_tables_of_the_demo_have_room_in_a_hundred_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which makes a terminal of it
+    monkeypatch.setenv("COLUMNS", "100")
+    flow = {**FLOW, "flow": "relay.handovers", "source_rows": 123_456, "equal": 123_456}
+    curtain.verdict({"holds": True, "flows": [flow]})
+    curtain.fates({"holds": True, "files": [FILE], "strange": []})
+    shown = capsys.readouterr().out
+    assert "─────" in shown
+    assert "…" not in shown
