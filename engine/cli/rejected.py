@@ -79,6 +79,9 @@ def one(
         unfit = dict(record.unfit)
         if "_record" in unfit:  # it stood in a partner's file
             show.line(f"  from  {unfit.pop('_file', None)}, record {unfit.pop('_record')}")
+        if "_problem" in unfit:
+            show.line(f"  why   {unfit.pop('_problem')}")
+            show.line(f"  sent  {unfit.pop('_raw', None)}")
         for column, text in unfit.items():
             show.line(f"  {word} {column} {'is NULL' if text is None else f'= {text}'}")
         show.line(f"  value {quarantine.readable(record.value)}")

@@ -29,7 +29,7 @@ MINUTES_10 = 600
 FATES = re.compile(
     r'^fate=(\w+) file=(\S+) sent=".*" landed=(\d+) quarantined=(\d+) reason="(.*)" holds=yes$', re.MULTILINE
 )
-CUT = "container.truncated: the gzip file ends within a member (byte 921)"
+CUT = "container.truncated: the gzip file ends within a member (byte …)"
 BAD = "fee = 12.50 · day = 31/02/2026 · record.width: 5 fields, 6 are declared"
 TRAILER = "control.count: trailer.count says 41 details, and the file has 40"
 
@@ -66,7 +66,7 @@ def test_the_demo_plays_four_acts_and_its_verdict_holds(tmp_path: Path) -> None:
         ("holds", "shop.scans"),
     ]  # fmt: skip
     assert "flow=shop.parcels" in played.stdout
-    assert FATES.findall(played.stdout) == [
+    assert FATES.findall(re.sub(r"\(byte \d+\)", "(byte …)", played.stdout)) == [
         ("accepted", "HANDOVERS_1.csv.gz", "40", "0", ""),
         ("refused", "HANDOVERS_2.csv.gz", "0", "0", "file.duplicate: the same bytes came as arrival 1"),
         ("refused", "HANDOVERS_3.csv.gz", "0", "0", CUT),
