@@ -99,7 +99,9 @@ def test_the_guide_leads_from_an_empty_folder_to_a_mended_table(tmp_path: Path) 
     assert "from  ORDERS_1.csv, record 2\n  unfit day = 13/11/2026" in waits
 
     assert next(said) == ""  # bad rows
-    assert {"unfit:day", "unfit:amount", "record.width"} <= {*next(said).split()}
+    waits = next(said)
+    assert {"unfit:day", "unfit:amount", "record.width"} <= {*waits.split()}
+    assert "  why   record.width: 3 fields, 5 are declared\n  sent  D;1004;Petit\n" in waits
     assert next(said) == ""  # a wrong trailer
     assert next(said) == "3-ORDERS_3.csv\n3-ORDERS_3.csv.ok\n"
     assert reader.orders("bronze") == [

@@ -1,4 +1,4 @@
-"""The README's first flow, typed word by word by somebody who has a PostgreSQL as `initdb` makes it.
+"""The README's flows, typed word by word by somebody who has a PostgreSQL as `initdb` makes it.
 
 What differs from the page, and nothing else: the port of the server, the home folder, and the two lines that
 make and enter the virtual environment, which this test runs in already.
@@ -22,8 +22,15 @@ from tests.support.waits import wait_until
 pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(1800)]
 
 README = Path(__file__).parents[2] / "README.md"
-SECTION = re.compile(r"^## A first flow of one's own\n(.*?)^## ", re.MULTILINE | re.DOTALL)
 HOST = "      host: localhost\n"
+
+
+def section(title: str) -> list[tuple[str, str]]:
+    """The blocks of a section."""
+    pattern = rf"^## {re.escape(title)}\n(.*?)^## "
+    found = re.search(pattern, README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return blocks(found[1])
 
 
 @dataclass
@@ -37,9 +44,7 @@ class Newcomer(Reader):
 
 
 def test_the_first_flow_of_the_readme_runs_as_it_is_typed(tmp_path: Path) -> None:
-    section = SECTION.search(README.read_text(encoding="utf-8"))
-    assert section is not None
-    typed = iter(blocks(section[1]))
+    typed = iter(section("A first flow of one's own"))
     with plain_postgres(tmp_path / "server") as server:
         assert server.psql.one("SHOW wal_level") == "replica"
         instead = {**HERE_ALREADY, HOST: f"{HOST}      port: {server.port}\n"}
@@ -78,3 +83,18 @@ def prepared(reader: Reader, server: PlainPostgres, typed: Iterator[tuple[str, s
         else:
             reader.type(text)
     raise AssertionError("the page runs nothing")
+
+
+def test_the_files_of_a_partner_are_declared_as_the_readme_says(tmp_path: Path) -> None:
+    """Declared, and no more: the guide goes on from the like of it, and its own test follows that."""
+    reader = Newcomer(tmp_path / "home", tmp_path / "clone")
+    typed = section("A partner's files")
+    said = ""
+    for kind, text in typed:
+        if kind == "yaml":
+            reader.write(text)
+        else:
+            said = reader.type(text)
+    assert [kind for kind, _ in typed] == ["sh", "yaml", "yaml", "sh"]
+    assert "+  flow  orders: lands in bronze.orders (append)" in said
+    assert "mkdir -p" in said
