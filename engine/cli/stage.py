@@ -25,7 +25,7 @@ STEP_S: Final = 0.5
 LINES_S: Final = 5.0
 _KEPT: Final = 20  # lines below the table
 _LEAST: Final = 4
-_AROUND: Final = 8  # lines of the table that are no flow's, the workers, and one that is free
+_AROUND: Final = 10  # of the table without flows, of the workers, and where two lines need another
 _STYLES: Final = {
     Life.RUNNING: "green",
     Life.PAUSED: "yellow",
