@@ -15,24 +15,29 @@ import io
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal as Exact
 from pathlib import Path
 from typing import Final
 
-from engine.fake import Delimited, Field, Formats, Order, make
-from engine.schema import Date, Decimal, Int64
+from engine.contract import ContractColumn, Letters, Moment, Numeric
+from engine.contract.making import Room
+from engine.fake import Field, Values
 
 ROWS: Final = 40
 SEED: Final = 11
 DROP: Final = Path("drop", "in")
-_FRENCH: Final = Formats(decimal=",", date="dd/MM/yyyy")
-_FIELDS: Final = (
-    Field("kind", nullable=False, one_of=("D",)),
-    Field("number", Int64(), nullable=False, unique=True, low=Exact(10_000), high=Exact(99_999)),
-    Field("company", nullable=False, length=40),
-    Field("city", nullable=False, length=40),
-    Field("fee", Decimal(9, 2), nullable=False, formats=_FRENCH, low=Exact(1), high=Exact(60)),
-    Field("day", Date(), nullable=False, formats=_FRENCH),
+TODAY: Final = datetime(2026, 11, 2, tzinfo=UTC)
+_NEVER: Final = Room(never='";')  # a line is taken apart at each of these
+_FIELDS: Final = tuple(
+    Field(column, column, _NEVER, low=low, high=high, needed=True, key=column.name == "number")
+    for column, low, high in (
+        (ContractColumn("number", "bigint", format=Numeric()), Exact(10_000), Exact(99_999)),
+        (ContractColumn("company", format=Letters(40)), None, None),
+        (ContractColumn("city", format=Letters(40)), None, None),
+        (ContractColumn("fee", "decimal(9,2)", format=Numeric(decimal=",")), Exact(1), Exact(60)),
+        (ContractColumn("day", "date", format=Moment("dd/MM/yyyy")), None, None),
+    )
 )
 _FEE, _DAY = 4, 5  # the places of two columns
 _POINT, _CALENDAR, _SHORT = 8, 17, 26  # the records that are spoilt
@@ -66,9 +71,9 @@ class Sent:
 
 def lines(seed: int, told: int = ROWS) -> list[str]:
     """The lines of a file whose trailer says ``told`` records."""
-    layout = Delimited(names=False, trailer=f"T;{told}\n")
-    made = make(_FIELDS, layout, Order(rows=ROWS, seed=seed))
-    return made.content.decode().splitlines()
+    values = Values(_FIELDS, seed=str(seed), today=TODAY)
+    rows = (";".join(("D", *(text or "" for text in values.row()))) for _ in range(ROWS))
+    return [*rows, f"T;{told}"]
 
 
 def fields(line: str) -> list[str]:
