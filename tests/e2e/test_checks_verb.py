@@ -55,11 +55,10 @@ def test_a_test_that_does_not_hold_is_shown_row_by_row_and_ends_with_four(tmp_pa
     folder = project(tmp_path, {"flows/shop.yaml": flows})
     held = run(folder)
     assert held.returncode == Exit.OK, held.stderr
-    assert held.stdout.splitlines() == [
-        "ok     postgres_table@1  without_checks_every_row_lands  (2 rows)",
-        "ok     shop.parcel  each_outcome  (7 rows)",
-    ]
-    assert held.stderr.splitlines()[-1] == "2 tests, 9 rows: all hold"
+    *shipped, mine = held.stdout.splitlines()
+    assert "ok     postgres_table@1  without_checks_every_row_lands  (2 rows)" in shipped
+    assert mine == "ok     shop.parcel  each_outcome  (7 rows)"
+    assert held.stderr.splitlines()[-1].endswith("rows: all hold")
     project(tmp_path, {"flows/shop.yaml": flows + WRONG})
     failed = run(folder, "flows", "--json")
     assert failed.returncode == Exit.UNMET, failed.stderr

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import fastavro
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from tests.support.waits import wait_until
 from tests.support.workload import Change
 
 _WAIT_S = 20.0
+_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def read_raw(bootstrap: str, topic: str, after: Mapping[int, int] | None = None)
 
 
 def _read_partition(consumer: Any, topic: str, number: int, after: int) -> list[Raw]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WAIT_S)
+    low, high = _bounds(consumer, topic, number)
     low = max(low, after + 1)
     consumer.assign([TopicPartition(topic, number, low)])
     found: list[Raw] = []
@@ -61,15 +63,29 @@ def _read_partition(consumer: Any, topic: str, number: int, after: int) -> list[
     return [raw for raw in found if raw.offset < high]
 
 
+def _bounds(consumer: Any, topic: str, number: int) -> tuple[int, int]:
+    """Where a partition begins and ends; a broker that has just come back does not lead it at once."""
+
+    def asked() -> tuple[int, int] | None:
+        try:
+            found: tuple[int, int] = consumer.get_watermark_offsets(
+                TopicPartition(topic, number), timeout=_WAIT_S
+            )
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER:
+                raise
+            return None
+        return found
+
+    return wait_until(asked, f"a leader of {topic}/{number}", limit_s=_WAIT_S)
+
+
 def ends(bootstrap: str, topic: str) -> dict[str, int]:
     """The end of each partition now; empty while there is no topic."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "oracle", "log_level": 0})
     try:
         known = consumer.list_topics(topic, timeout=_WAIT_S).topics[topic].partitions
-        return {
-            str(p): consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=_WAIT_S)[1]
-            for p in known
-        }
+        return {str(p): _bounds(consumer, topic, p)[1] for p in known}
     finally:
         consumer.close()
 
