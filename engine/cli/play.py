@@ -178,7 +178,7 @@ class Play:
     def alter(self) -> None:
         """Act 2: a column is added in mid-traffic, and rows use it."""
         stage, flow = self.stage, self._flow("shop.customers")
-        stage.say(f"act 2  in mid-traffic: ALTER TABLE customers ADD COLUMN {_COLUMN}", _BOLD)
+        stage.say(f"act 2  ALTER TABLE customers ADD COLUMN {_COLUMN}, live", _BOLD)
         before, lives = self._schemas(flow), starts(self.project.crew.workers)
         self._execute("SET lock_timeout = '10s'", f"ALTER TABLE customers ADD COLUMN {_COLUMN}")
         altered_us = time.time_ns() // 1000
