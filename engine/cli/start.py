@@ -85,7 +85,7 @@ def write_project(folder: Path) -> None:
 def add_partner(folder: Path) -> None:
     """What the demo has beside: a folder that a partner drops files into, and a flow of them."""
     with (folder / "ecluse.yaml").open("a", encoding="utf-8") as project:
-        project.write((EXAMPLE / "drop.yaml").read_text(encoding="utf-8"))
+        project.write((EXAMPLE / "drop.connection").read_text(encoding="utf-8"))
     shutil.copyfile(EXAMPLE / "flows" / "relay.yaml", folder / "flows" / "relay.yaml")
     (folder / "drop" / "in").mkdir(parents=True)
 
