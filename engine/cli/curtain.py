@@ -137,6 +137,8 @@ def farewell(project: str, lake: str, *, keep: bool) -> None:
     show.line("look again")
     show.line(f"  {ecluse} -p {project} quarantine ls")
     if keep:
+        show.line(f"  {ecluse} -p {project} files ls")
+    if keep:
         show.line("the services still run (KEEP=1)")
         show.line(f"  {ecluse} -p {project} up               # the workers go on, with some traffic")
         show.line(f"  {ecluse} -p {project} down --delete    # the end of it")

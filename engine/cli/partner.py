@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from engine.cli import places
+from engine.cli import places, shelves
 from engine.cli.running import Running
-from engine.plan import CapturePlan
-from engine.pump import kept
-from engine.registry import HttpRegistry
-from engine.topic import KafkaTopic
+from engine.watch import files
+from engine.watch.files import Wanted
 
 FLOW: Final = "relay.handovers"
 CONNECTION: Final = "drop"
@@ -34,17 +31,11 @@ class Program(Protocol):
 
 
 def entries(project: Running) -> Sequence[Entry]:
-    """What the ledger of files says: the newest entry of each file, in the order of their numbers."""
-    found = places.find(project.call, project.plan)
-    capture = _capture(project)
-    with closing(KafkaTopic(found.kafka)) as topic:
-        rows = kept.read(topic, HttpRegistry(found.registry), capture).rows
-    newest = {row["arrival"]: row for row in rows}
-    return [newest[arrival] for arrival in sorted(newest)]
-
-
-def _capture(project: Running) -> CapturePlan:
-    return next(capture for capture in project.plan.captures if capture.name == CONNECTION)
+    """What ``ecluse files ls --json`` says of every file, in the order of their numbers."""
+    with shelves.shelves(project.call, project.plan, CONNECTION) as named:
+        ((shelf, _),) = named
+        found = files.look(shelf, (), Wanted()).files
+    return [one.as_dict() for one in reversed(found)]
 
 
 @dataclass(slots=True)
@@ -63,7 +54,8 @@ class Partner:
     def decided(self) -> bool:
         """Whether each file was decided about, its records are safe, and it lies where it belongs."""
         told = entries(self.project)
-        return len(told) >= len(self._sent) and all(entry["moved_to"] for entry in told)
+        still = any(entry["lies"].startswith(f"{entry['folder']}/") for entry in told)
+        return len(told) >= len(self._sent) and not still
 
     def told(self) -> list[str]:
         """What became of each file, for people."""

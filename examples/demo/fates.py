@@ -129,8 +129,8 @@ def _decided(sent: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
 
 def _kept(sent: Mapping[str, Any], entry: Mapping[str, Any], drop: Path) -> list[str]:
     folder = "errors" if sent["code"] else "archive"
-    path = drop / entry["moved_to"]
-    if not entry["moved_to"].startswith(f"{folder}/") or not path.is_file():
+    path = drop / entry["lies"]
+    if not entry["lies"].startswith(f"{folder}/") or not path.is_file():
         return [f"it does not lie in {folder}"]
     same = hashlib.sha256(path.read_bytes()).hexdigest() == sent["sha256"] == entry["sha256"]
     return [] if same else [f"what lies in {folder} are other bytes"]

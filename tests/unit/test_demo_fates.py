@@ -37,7 +37,7 @@ class World:
             self.told.append(
                 [{
                     "name": sent.name, "state": "refused" if sent.code else "archived", "code": sent.code,
-                    "reason": ", ".join(sent.says), "moved_to": at, "sha256": sent.sha256,
+                    "reason": ", ".join(sent.says), "lies": at, "sha256": sent.sha256,
                 }]
             )  # fmt: skip
             self.rows.append(fates.meant(said["rows"]))
@@ -98,7 +98,12 @@ WAYS: list[tuple[str, int, Callable[[World], Any], str]] = [
     ("a reason with one number", WRONG, lambda w: entry(w, WRONG, reason="says 41 details"), "has 40"),
     ("two entries", GOOD, lambda w: w.told[GOOD].append(w.told[GOOD][0]), "2 entries"),
     ("no entry", CUT, lambda w: w.told[CUT].clear(), "0 entries"),
-    ("a file left in its folder", GOOD, lambda w: entry(w, GOOD, moved_to=""), "does not lie in archive"),
+    (
+        "a file left in its folder",
+        GOOD,
+        lambda w: entry(w, GOOD, lies="in/HANDOVERS_1.csv.gz"),
+        "does not lie in archive",
+    ),
     (
         "another file with the errors",
         CUT,
