@@ -158,6 +158,8 @@ def _files(planned: FlowPlan, making: Making, order: fake.Order, out: Path | Non
     fields = fake.fields_of(
         planned.contract, making.rooms, keys=planned.table.said.get("keys", ()), checks=planned.checks
     )
+    if unknown := fake.beyond(planned.checks, fields):
+        show.note(f"not foretold, because values are made without them: checks {', '.join(unknown)}")
     made = []
     for one in fake.make(making, fields, order, out, _Progress(order.files, order.rows)):
         made.append(one)

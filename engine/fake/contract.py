@@ -12,7 +12,7 @@ from decimal import Decimal as Exact
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from engine.checks import Check, Length, NotNull, OneOf, Pattern, Range
+from engine.checks import Check, Expression, Length, NotNull, OneOf, OnFail, Pattern, Range
 from engine.contract import ContractColumn, Letters, Moment, Numeric, Truth, patterns
 from engine.contract.making import Room, Value
 from engine.schema import (
@@ -39,9 +39,9 @@ class Field:
     """One column; ``looks`` is what its texts look like, which a text may have a reason for.
 
     ``pattern`` is a regular expression that a text matches whole; ``one_of`` are all its values; ``low`` and
-    ``high`` bound a number; ``length`` bounds a text. ``check`` is the name of the check that says so.
-    ``needed``: a row without a value waits in quarantine, by the check ``needs`` where one says so. ``key``:
-    no value comes twice.
+    ``high`` bound a number, ``shortest`` and ``length`` a text. ``check`` is the name of the one check that
+    says so, if its rows wait in quarantine; ``checked``: there is one at least. ``needed``: a row without a
+    value waits, by the check ``needs`` where one says so. ``key``: no value comes twice.
     """
 
     column: ContractColumn
@@ -52,7 +52,9 @@ class Field:
     low: Exact | None = None
     high: Exact | None = None
     length: int | None = None
+    shortest: int = 0
     check: str = ""
+    checked: bool = False
     needed: bool = False
     needs: str = ""
     key: bool = False
@@ -120,22 +122,34 @@ def fields_of(
 
 
 def _checked(one: Field, check: Check) -> Field:
+    """The column with what a check says of it; which check a bad value fails is known where it is one."""
+    named = check.name if check.on_fail is OnFail.QUARANTINE else ""
+    told = replace(one, check="" if one.checked else named, checked=True)
     match check.rule:
         case NotNull():
-            return replace(one, needed=True, needs=check.name)
-        case Range(min=low, max=high):
-            if not one.number:
-                return one
+            return replace(one, needed=True, needs=named)
+        case Range(min=low, max=high) if one.number:
             bounds = [None if bound is None else Exact(str(bound)) for bound in (low, high)]
-            return replace(one, low=bounds[0], high=bounds[1], check=check.name)
-        case Length(max=high):
-            return replace(one, length=high)
+            return replace(told, low=bounds[0], high=bounds[1])
+        case Length(min=low, max=high):
+            return replace(told, shortest=low, length=high)
         case Pattern(pattern=pattern):
-            return replace(one, pattern=pattern, check=check.name)
+            return replace(told, pattern=pattern)
         case OneOf(values=values):
-            return replace(one, one_of=tuple(map(str, values)), check=check.name)
+            return replace(told, one_of=tuple(map(str, values)))
         case _:
             return one
+
+
+def beyond(checks: Iterable[Check], fields: Sequence[Field]) -> list[str]:
+    """The checks that made-up values know nothing of: expressions, and bounds of what is no number."""
+    numbers = {one.name for one in fields if one.number}
+    return [
+        check.name
+        for check in checks
+        if isinstance(check.rule, Expression)
+        or (isinstance(check.rule, Range) and not numbers.issuperset(check.rule.columns))
+    ]
 
 
 def number(value: Exact, how: Numeric) -> str:

@@ -90,9 +90,9 @@ def _can(defect: Defect, of: Field) -> bool:
         case Defect.BAD_TYPE:
             return of.typed and bool(_misfits(of))
         case Defect.BAD_VALUE:
-            return bool(of.check) and _stranger(of) is not None
+            return bool(of.check) and not of.key and _stranger(of) is not None
         case Defect.NULL:
-            return of.needed and of.can_be_nothing
+            return of.can_be_nothing and bool(of.key or of.needs or not of.column.nullable)
         case Defect.DUPLICATE:
             return True
 

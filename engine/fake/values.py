@@ -212,7 +212,7 @@ class Values:
         most = of.widest
         if most is not None and of.room.in_bytes:
             return text.encode(self._encoding)[:most].decode(self._encoding, "ignore").rstrip()
-        return text if most is None else text[:most].rstrip()
+        return (text if most is None else text[:most].rstrip()).ljust(of.shortest, "x")
 
 
 def _has(encoding: str, text: str) -> bool:

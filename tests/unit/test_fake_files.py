@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from engine.checks import Check, Expression, NotNull, OneOf, OnFail, Pattern, Range
 from engine.contract import ContractColumn, Moment
 from engine.errors import Unusable
-from engine.fake import Amount, Order, amount
+from engine.fake import Amount, Order, amount, beyond, fields_of, make
 from engine.fake.patterns import matching
-from tests.support.made import foretold, made, taken
-from tests.support.made_feeds import CONTRACT, FEEDS, field
+from tests.support.made import feed_of, foretold, made, taken
+from tests.support.made_feeds import CONTRACT, FEEDS, NAMES, field
 
 
 def order_of(**more: Any) -> Order:
@@ -196,3 +197,37 @@ def test_a_text_is_made_for_a_pattern(pattern: str) -> None:
 def test_a_pattern_that_is_beyond_this_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"pattern|expression"):
         matching(pattern, random.Random(1))  # noqa: S311
+
+
+def test_values_keep_what_checks_say_and_a_bad_one_fails_the_check_that_is_told(tmp_path: Path) -> None:
+    wait = OnFail.QUARANTINE
+    checks = [
+        Check("known", wait, OneOf(("city",), ("Lyon", "Brest"))),
+        Check("small", wait, Range(("amount",), 10, 50)),
+        Check("coded", wait, Pattern(("customer",), "[A-Z]{2}[0-9]{3}")),
+        Check("there", wait, NotNull(("ordered",))),
+        Check("odd", OnFail.WARN, OneOf(("paid",), ("O",))),
+        Check("said", wait, Expression("amount > id")),
+    ]
+    making = feed_of(FEEDS["named"]).making()
+    fields = fields_of(CONTRACT, making.rooms, checks=checks)
+    order = order_of(defects={"bad_value": Amount(count=6), "null": Amount(count=6)})
+    files = list(make(making, fields, order, tmp_path))
+
+    assert beyond(checks, fields) == ["said"]
+    for one in files:
+        lines = (tmp_path / one.name).read_text().splitlines()
+        for number, line in enumerate(lines[1:], 2):
+            row = dict(zip(NAMES, line.split(";"), strict=True))
+            wrong = {
+                "check:known": row["city"] not in ("Lyon", "Brest", "", "n/d"),
+                "check:small": row["amount"] and not 10 <= float(row["amount"].replace(",", ".")) <= 50,
+                "check:coded": row["customer"] != "-"
+                and not re.fullmatch("[A-Z]{2}[0-9]{3}", row["customer"]),
+                "check:there": not row["ordered"],
+                "null": row["customer"] == "-",
+            }
+            found = {code for code, is_wrong in wrong.items() if is_wrong}
+            assert found == ({one.broken[number].fate.code} if number in one.broken else set()), row
+            assert row["paid"] == "O"
+        assert len(one.broken) == 12
