@@ -106,6 +106,7 @@ def test_made_up_files_land_as_their_report_foretells(world: World) -> None:
     capture = world.capture(of=world.name)
 
     def settled() -> bool:
+        assert capture.process.poll() is None, capture.text()[-3000:]
         return len(names(drop / "archive") | names(drop / "errors")) == len(files)
 
     wait_until(settled, "every file is dealt with", limit_s=120)

@@ -62,6 +62,7 @@ def made(
     world.clock = at_noon(world, order)
     making = feed.making()
     files = list(make(making, fields_of(contract, making.rooms, keys=feed.keys), order, world.inbox))
+    assert len({one.name for one in files}) == len(files), "two files have one name"
     for n, one in enumerate(files, 1):
         os.utime(world.inbox / one.name, ns=(n * 1_000_000_000,) * 2)
     return world, files

@@ -121,7 +121,11 @@ def test_an_editor_knows_what_a_feed_may_say() -> None:
         ("same_name: ${param.same_name}", "same_name: replace"),
         ("ready: ${param.ready}", "ready: {by: magic}"),
         ("ready: ${param.ready}", "ready: {stable: 30}"),
+        ("container: ${param.container}", "container: gzip"),
+        ("container: ${param.container}", "container: layouts/x.yaml"),
+        ("ready: ${param.ready}", "ready: marker"),
         ("delimited: ${param.layout}", "delimited: {file: ../x.yaml}"),
+        ("delimited: ${param.layout}", "delimited: ../x.yaml"),
         ("delimited: ${param.layout}", "delimited: {columns: id}"),
         ("delimited: ${param.layout}", "delimited: {columns: [id], header: 1}"),
         ("type: files", "type: postgres"),
@@ -135,6 +139,22 @@ def test_what_the_reader_refuses_of_a_feed_the_schema_refuses(tmp_path: Path, ol
     assert partners.mistakes(partners.project(tmp_path, {"templates/own.yaml": own})) == []
     assert not valid(SCHEMA, yaml.safe_load(own.replace(old, new, 1)))
     assert partners.mistakes(partners.project(tmp_path, {"templates/own.yaml": own.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("container: ${param.container}", "container: gz"),
+        ("container: ${param.container}", "container: {kind: zip, member: '*.csv'}"),
+        ("delimited: ${param.layout}", "delimited: layouts/returns.yaml"),
+    ],
+)
+def test_a_word_or_a_path_that_stands_for_a_map_fits_the_schema(tmp_path: Path, old: str, new: str) -> None:
+    text = (Path(__file__).parents[2] / "templates" / "partner_csv.yaml").read_text(encoding="utf-8")
+    own = text.replace("name: partner_csv", "name: own").replace(old, new, 1)
+
+    assert valid(SCHEMA, yaml.safe_load(own))
+    assert partners.mistakes(partners.project(tmp_path, {"templates/own.yaml": own})) == []
 
 
 @pytest.mark.parametrize("name", partners.FILES)
