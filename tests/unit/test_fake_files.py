@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import random
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import pytest
 
 from engine.checks import Check, Expression, NotNull, OneOf, OnFail, Pattern, Range
 from engine.contract import ContractColumn, Moment
+from engine.contract.making import Room
 from engine.errors import Unusable
-from engine.fake import Amount, Order, amount, beyond, fields_of, make
+from engine.fake import Amount, Order, Values, amount, beyond, fields_of, make
 from engine.fake.patterns import matching
 from tests.support.made import feed_of, foretold, made, taken
 from tests.support.made_feeds import CONTRACT, FEEDS, NAMES, field
@@ -231,3 +232,26 @@ def test_values_keep_what_checks_say_and_a_bad_one_fails_the_check_that_is_told(
             assert found == ({one.broken[number].fate.code} if number in one.broken else set()), row
             assert row["paid"] == "O"
         assert len(one.broken) == 12
+
+
+def test_a_column_with_two_checks_has_no_bad_value_because_it_might_fail_both(tmp_path: Path) -> None:
+    one, other = OneOf(("city",), ("Lyon",)), Pattern(("city",), "[A-Z][a-z]+")
+    checks = [Check("known", OnFail.QUARANTINE, one), Check("formed", OnFail.QUARANTINE, other)]
+    making = feed_of(FEEDS["named"]).making()
+    order = order_of(defects={"bad_value": Amount(count=1)})
+    for given, possible in ((checks[:1], True), (checks, False)):
+        fields = fields_of(CONTRACT, making.rooms, checks=given)
+        if possible:
+            assert sum(len(made.broken) for made in make(making, fields, order, tmp_path)) == 3
+            continue
+        with pytest.raises(ValueError, match="bad_value: no column of this flow can have it"):
+            list(make(making, fields, order, tmp_path))
+
+
+def test_an_instant_of_a_zone_is_of_an_hour_that_its_clock_shows_once() -> None:
+    zone = Moment("yyyy-MM-dd HH:mm", "America/New_York")
+    fields = fields_of([ContractColumn("at", "timestamp", format=zone)], {"at": Room()})
+    values = Values(fields, seed="1", today=datetime(2026, 11, 2, 12, tzinfo=UTC))
+    hours = {int((values.row()[0] or "")[11:13]) for _ in range(500)}
+
+    assert hours == set(range(7, 17))
