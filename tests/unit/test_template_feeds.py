@@ -63,3 +63,27 @@ def test_feeds_in_two_folders_or_of_two_connections_may_take_the_same_names(tmp_
     assert mistakes(project(tmp_path / "apart", {"flows/acme.yaml": apart})) == []
     (told,) = mistakes(project(tmp_path / "here", {"flows/acme.yaml": here}))
     assert "a file ORDERS_.csv would fit both patterns" in told
+
+
+def test_a_schema_is_held_against_the_records_too_at_its_own_lines(tmp_path: Path) -> None:
+    before, _, contracted = LINES.partition("      contract:\n")
+    after = contracted.partition("    returns:")[2]
+    text = f"{before}      contract: {{schema: schemas/order.avsc}}\n    returns:{after}"
+    decimal = '{"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 3}'
+    lines = (
+        '{"type": "record", "name": "Order", "fields": [',
+        f'  {{"name": "weight", "type": {decimal}}},',
+        '  {"name": "ctiy", "type": "string"}]}',
+    )
+    schema = "\n".join(lines)
+    files = {"flows/acme.yaml": text, "schemas/order.avsc": schema}
+
+    (told,) = mistakes(project(tmp_path, files))
+    assert told == (
+        'schemas/order.avsc:3:12: template.unknown-key: the records of this flow have no column "ctiy", '
+        'in flow acme.orders at flows/acme.yaml:8:5 (did you mean "city"?)'
+    )
+    mended = built(tmp_path, {**files, "schemas/order.avsc": schema.replace("ctiy", "city")})
+    assert [(column.name, column.type) for column in flow(mended, "acme.orders").contract] == [
+        ("id", "string"), ("city", "string"), ("weight", "decimal(9,3)"),
+    ]  # fmt: skip
