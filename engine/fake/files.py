@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Final
@@ -221,7 +221,7 @@ class _Standing:
         self.number += defect == GAP and self.last is not None
         wanted = Wanted(self.number, order.day, order.rows, lambda: rows.texts(told), defect)
         ordinal = order.first + self.made - 1
-        named = wanted if self.making.numbered == "name" else _numbered(wanted, ordinal)
+        named = wanted if self.making.numbered == "name" else replace(wanted, number=ordinal)
         name = self.making.name(named)
         if defect == AGAIN and self.taken is not None:
             return self._again(name, self.taken, folder)
@@ -269,7 +269,3 @@ class _Standing:
             self.last, self.taken = self.number, done
         if done.fate.becomes == "accepted" or self.making.numbered != "field":
             self.number += 1
-
-
-def _numbered(wanted: Wanted, number: int) -> Wanted:
-    return Wanted(number, wanted.day, wanted.count, wanted.texts, wanted.defect)

@@ -61,6 +61,8 @@ def test_feeds_in_two_folders_or_of_two_connections_may_take_the_same_names(tmp_
     here = text.replace("encoding: cp1252", "folder: ./.\n      encoding: cp1252")
 
     assert mistakes(project(tmp_path / "apart", {"flows/acme.yaml": apart})) == []
+    elsewhere = WIDTHS.replace("folder: in/scans", "folder: .").replace("SCAN*.txt", "ORDERS_*.csv")
+    assert mistakes(project(tmp_path / "elsewhere", {"flows/post.yaml": elsewhere})) == []
     (told,) = mistakes(project(tmp_path / "here", {"flows/acme.yaml": here}))
     assert "a file ORDERS_.csv would fit both patterns" in told
 
