@@ -124,6 +124,11 @@ def test_a_file_says_its_first_number_and_its_day(tmp_path: Path) -> None:
     assert files[1].name == "20270103_0042.txt"
 
 
+def test_a_number_that_no_name_can_say_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no name of file 1000"):
+        made(tmp_path, FEEDS["day_in_name"], Order(rows=1, first=1000), CONTRACT)
+
+
 def test_a_marker_stands_beside_a_file_that_is_whole(tmp_path: Path) -> None:
     world, files = made(
         tmp_path, {**FEEDS["named"], "ready": {"by": "marker", "suffix": ".ok"}}, Order(rows=3), CONTRACT

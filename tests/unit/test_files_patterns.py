@@ -35,6 +35,7 @@ def test_a_name_fits_both_or_none_does(first: str, second: str) -> None:
         ("ORDERS_*.csv", "RET_*.csv", None),
         ("A[0-9]", "A[!5]", "A0"),
         ("A[5]", "A[!5]", None),
+        ("[b-d]", "[!bd]", "c"),
         (".a*", "*", None),
         ("*", "*", "x"),
         ("é*", "?.txt", "é.txt"),
