@@ -24,7 +24,7 @@ from connectors.files.records import DEFAULTS, Limits, Refused
 
 Kind = Literal["none", "gz", "zip", "zst"]
 
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 17
 
 Taken = Iterator[tuple[int, bytes]]
 """How many bytes of the container were read so far, and the content that came of them."""
@@ -79,7 +79,7 @@ class Container(BaseModel):
 
 
 def content(file: BinaryIO, container: Container, limits: Limits = DEFAULTS) -> Iterator[bytes]:
-    """The content of a staged file in chunks of at most 256 KiB, complete, or ``Refused``."""
+    """The content of a staged file in chunks of at most 128 KiB, complete, or ``Refused``."""
     file.seek(0, os.SEEK_END)
     size = file.tell()
     file.seek(0)
