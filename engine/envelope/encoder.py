@@ -23,7 +23,7 @@ from engine.source import UNCHANGED, Field, Packed, Row, Rows, snapshot_of
 from engine.varint import FOLLOWED, LAST, long, sized
 
 _VERSION: Final = "ecluse/1"
-_MINORS: Final = tuple(long(2 * i) for i in range(1 << 15))
+_MINORS: Final = tuple(long(2 * i) for i in range(1 << 14))
 
 _STREAMED: Final = sized(b"false")  # Debezium's words for whether a snapshot read the row
 _READ: Final = sized(b"true")

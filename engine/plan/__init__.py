@@ -31,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 _BROKERS_DEFAULT: Final = -1  # as many copies as the brokers are set to make
-_QUEUE_BYTES_MAX: Final = 8 * 2**20
+_QUEUE_BYTES_MAX: Final = 6 * 2**20
 _MARK_INTERVAL_S: Final = 1.0
 _HEARTBEAT_S: Final = 30.0
 _KEPT_BYTES_MAX: Final = 2**20
