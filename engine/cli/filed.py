@@ -47,7 +47,7 @@ def moment(at_us: int | None) -> str:
     """A time as people read it.
 
     >>> moment(1_795_300_000_000_000), moment(None)
-    ('2026-11-22 00:26:40', '-')
+    ('2026-11-21 22:26:40', '-')
     """
     return NONE if at_us is None else f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
 
