@@ -17,6 +17,7 @@ from engine.envelope import Record
 from engine.errors import FileDecided, GapSuspected, Unusable
 from engine.marks import Marks
 from engine.pump import run
+from engine.pump.kept import read
 from engine.watch.files import FileLook, Shelf, Wanted, look, tally
 from engine.watch.lag import LandingReading
 from tests.support.files_bench import bench_of, entries, runs
@@ -169,6 +170,24 @@ def test_a_record_of_the_ledger_that_is_none_of_ours_stops_the_look(world: Files
     bench.topic.flush()
     with pytest.raises(GapSuspected):
         look(shelf(bench), [], Wanted())
+
+
+def test_of_two_entries_under_one_number_the_newer_writers_is_shown_and_no_other(world: FilesWorld) -> None:
+    world.put("a.csv", HEAD + "1,Aix\n")
+    bench = bench_of(world)
+
+    def at(point: str) -> None:
+        if point == "capture.mark-acknowledged" and entries(bench):
+            raise KeyboardInterrupt
+
+    bench.at = at  # the next opening writes under a key of its own
+    with pytest.raises(KeyboardInterrupt):
+        run(bench.capture, bench.doors)
+    runs(bench, 1)
+    assert len(read(bench.topic, bench.registry, bench.capture).rows) == 2
+    assert states(bench, world) == [("a.csv", "archived")]
+    (found,) = tally(shelf(bench), []).values()
+    assert found.states == {"archived": 1}
 
 
 # --- what may be asked -------------------------------------------------------------------------------------
