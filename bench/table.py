@@ -133,7 +133,7 @@ def _files(document: Mapping[str, Any]) -> Iterator[tuple[str, Line]]:
         size = f"{one['content_bytes'] / 1e9:.0f} GB"
         case = f"one file of {one['lines']:,} lines, {size}{wrapped}"
         key = f"{size} {one['container']}"
-        yield key, Line("files", case, "limit 100 MB", f"{one['peak_mb']:.0f} MB at the most")
+        yield key, Line("files", case, "limit 100 MB", f"{one['peak_mb']:.1f} MB at the most")
     if document["many"]:
         most = document["many"][-1]
         each = ", ".join(f"{one['cpu_ms_per_file']:.2f} at {one['files']:,}" for one in document["many"])

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import typer
 
-from engine.cli import curtain, places, play, screen, show, start
+from engine.cli import curtain, places, screen, show, start
 from engine.cli.compose import Call
 from engine.cli.download import Meter, announce
 from engine.cli.running import Running, owner
+from engine.cli.stage import SECONDS
 from engine.embedded import record
 from engine.embedded.stack import cache_folder
 from engine.errors import Exit, StackFailed, Unusable
@@ -34,6 +35,8 @@ def demo(context: typer.Context) -> None:
     _fresh(folder)
     call = Call(folder, outer.environment)
     keep = outer.environment.get("KEEP", "") not in ("", "0")
+    from engine.cli.play import Play  # it brings the driver of the sample database
+
     with start.ended_by_signal(), Meter() as meter:
         project = Running(call, meter, keep=keep)
         cache = cache_folder(call.environment)
@@ -44,7 +47,7 @@ def demo(context: typer.Context) -> None:
         with project:
             meter.close()
             show.note(f"started in {screen.seconds(time.monotonic() - began)}")
-            holds = play.Play(project, seconds).run()
+            holds = Play(project, seconds).run()
     curtain.farewell(str(folder), places.lake_root(call, project.plan), keep=keep)
     if not holds:
         raise typer.Exit(Exit.UNMET)
@@ -53,7 +56,7 @@ def demo(context: typer.Context) -> None:
 def _seconds(text: str) -> float:
     """Seconds of traffic; 0 has no end."""
     try:
-        seconds = float(text or play.SECONDS)
+        seconds = float(text or SECONDS)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:

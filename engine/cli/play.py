@@ -26,7 +26,7 @@ from engine.cli.crew import Life, Worker
 from engine.cli.partner import FLOW as FILES
 from engine.cli.partner import Partner
 from engine.cli.running import Eyes, Running, wait
-from engine.cli.stage import STEP_S, Stage
+from engine.cli.stage import SECONDS, STEP_S, Stage
 from engine.cli.traffic import Traffic
 from engine.errors import Exit, StackFailed
 from engine.plan import FlowPlan
@@ -35,7 +35,6 @@ from engine.state import State
 from engine.watch import quarantine
 from engine.watch.observe import Look
 
-SECONDS: Final = 45.0
 RATE: Final = 150.0
 _BEFORE_S: Final = 2.0  # the company has worked so long, as fast as it can, before anybody captures
 _BEFORE_SEED: Final = 7

@@ -10,16 +10,16 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import psycopg
-from psycopg import conninfo, sql
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.cli import places
 from engine.cli.compose import Call
 from engine.embedded import record
 from engine.errors import StackFailed
 from engine.plan import ProjectPlan
+
+if TYPE_CHECKING:
+    import psycopg
 
 SCRIPT: Final = "database.sql"
 APP: Final = "app"
@@ -51,6 +51,9 @@ def embedded(plan: ProjectPlan) -> bool:
 
 
 def _prepare(call: Call, connection: str, config: Any) -> Sample:
+    import psycopg  # every worker imports this room
+    from psycopg import conninfo, sql
+
     state = places.state_folder(call)
     running = record.find(state)
     if running is None or running.postgres is None:
@@ -77,6 +80,8 @@ def _prepare(call: Call, connection: str, config: Any) -> Sample:
 
 def _fill(db: psycopg.Connection[Any], script: Path, config: Any, app_password: str) -> None:
     """Run the script once, in one transaction; set the passwords every time: they may have changed."""
+    from psycopg import sql
+
     told = db.execute(
         "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
     ).fetchone()

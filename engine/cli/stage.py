@@ -21,6 +21,7 @@ from engine.cli.crew import Crew, Life
 from engine.cli.running import Eyes
 from engine.watch.observe import Look
 
+SECONDS: Final = 45.0  # of traffic, unless somebody asks for others
 STEP_S: Final = 0.5
 LINES_S: Final = 5.0
 _KEPT: Final = 20  # lines below the table

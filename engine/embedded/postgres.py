@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psycopg
-
 from engine.embedded.child import ENVIRONMENT, Rights, Service, launcher
 from engine.embedded.jars import Folder
 from engine.embedded.ports import LOOPBACK
@@ -143,6 +141,8 @@ def _initdb(initdb: Path, data: Path, password_file: Path, rights: Rights) -> No
 
 
 def _answers(at: PostgresEndpoint) -> bool:
+    import psycopg  # every worker imports this room, and few of them talk to PostgreSQL
+
     try:
         with psycopg.connect(
             host=at.host,

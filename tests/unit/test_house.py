@@ -100,6 +100,14 @@ def test_a_capture_and_a_look_load_nothing_of_the_lake() -> None:
     assert {"pyarrow", "numpy", "deltalake", "pyspark"}.isdisjoint(shown.stdout.split())
 
 
+def test_a_capture_of_files_loads_no_driver_of_databases() -> None:
+    program = (
+        "import sys, engine.cli.main, engine.pump, connectors.postgres, connectors.files; print(*sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {"psycopg", "paramiko", "faker"}.isdisjoint(shown.stdout.split())
+
+
 ADVISED = (
     "engine/*.py",
     "engine/cli/*.py",
