@@ -52,7 +52,7 @@ def test_parts_of_the_files_may_come_from_different_results() -> None:
         ]
     )
     assert [line.figure for line in found] == [
-        "90 MB at the most",
+        "90.4 MB at the most",
         "0.50 (0.50–0.50) of 1,000 rows/s",
         "300 files/s; CPU-ms a file: 2.00 at 1,000, 2.50 at 10,000",
     ]
