@@ -7,6 +7,7 @@ answer and never an error; a broker that does not answer is TopicUnreachable.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
@@ -240,7 +241,7 @@ class Admin:
                 at
             ):
                 return
-            self._client.poll(_LOOK_S)
+            time.sleep(_LOOK_S)
         raise TopicUnreachable(f"topics do not appear: {', '.join(names)}")
 
     def _compare(
@@ -272,12 +273,16 @@ class Admin:
         """The answers of one request; those with a code of ``missing`` are left out.
 
         A refusal that concerns one topic goes to ``troubled``, where that is given, and is raised elsewhere.
+        A client that was not answered is let go: where a broker that stood still has told it of no brokers it
+        has forgotten the only one that it knew, and would wait for a controller for ever.
         """
         answers = {}
         try:
-            if self._client is None:
-                self._client = AdminClient({**self._options, "error_cb": lambda _: None, "logger": quiet()})
-            for key, future in ask(self._client).items():
+            client = self._client  # another thread may let it go meanwhile
+            if client is None:
+                options = {**self._options, "error_cb": lambda _: None, "logger": quiet()}
+                client = self._client = AdminClient(options)
+            for key, future in ask(client).items():
                 try:
                     answers[key] = future.result(timeout=2 * _CALL_S)
                 except KafkaException as error:
@@ -288,8 +293,11 @@ class Admin:
                     elif code not in missing:
                         raise
         except KafkaException as error:
+            if error.args[0].code() not in REFUSALS:
+                self._client = None
             raise translated(error.args[0], self._options.get("bootstrap.servers", "")) from error
         except (TimeoutError, ValueError) as error:
+            self._client = None
             where = self._options.get("bootstrap.servers", "")
             raise TopicUnreachable(str(error) or "no answer in time", where=where) from error
         return answers

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from engine.errors import TopicRefused
+from engine.errors import TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
 from engine.topic.admin import Admin
 from engine.topic.beside import TopicLook
@@ -86,6 +86,19 @@ def test_i9_a_topic_that_we_may_not_see_keeps_back_no_answer_about_others_and_is
     for ask in (admin.topic_ids, admin.offsets):
         with pytest.raises(TopicRefused):
             ask(["closed", "closed"])
+
+
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._DESTROY])  # noqa: SLF001
+def test_k1_a_client_that_lost_its_broker_is_made_anew(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that stood still names no broker when it is back: the client forgets it, and asks nobody."""
+    lost, fresh = Cluster([code], {"t": 1}), Cluster([None], {"t": 1})
+    clients = iter([lost, fresh])
+    monkeypatch.setattr("engine.topic.admin.AdminClient", lambda _: next(clients))
+    admin = Admin({})
+    with pytest.raises(TopicUnreachable):
+        admin.offsets(["t"])
+    assert admin.offsets(["t"]) == {"t": {0: (0, 0)}}
+    assert admin.topic_ids(["t"]) == {"t": "t"}  # and stays, as long as it is answered
 
 
 # --- compared with the plan, and left as they are
