@@ -130,7 +130,7 @@ def _files(document: Mapping[str, Any]) -> Iterator[tuple[str, Line]]:
         yield from _ratios("files", form, case, of_form["ratios"])
     for one in document["memory"]:
         wrapped = "" if one["container"] == "none" else f" as {one['container']}"
-        size = f"{one['content_bytes'] / 1e9:.0f} GB"
+        size = f"{round(one['content_bytes'] / 1e9, 1):g} GB"
         case = f"one file of {one['lines']:,} lines, {size}{wrapped}"
         key = f"{size} {one['container']}"
         yield key, Line("files", case, "limit 100 MB", f"{one['peak_mb']:.1f} MB at the most")
