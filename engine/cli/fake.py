@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from engine import fake, plan
+from engine import fake, plan, template
 from engine.cli import compose, screen, show
 from engine.cli.compose import Call
 from engine.contract import ContractColumn, Moment, format_of
@@ -87,27 +87,29 @@ def run(
     many of its records wait in quarantine, and why. Names, addresses and
     numbers are of one country in each row.
     """
-    call: Call = context.obj
-    project = compose.load(call)
-    declared = next((each for each in project.flows if each.name.text == flow), None)
-    if declared is None:
-        names = [each.name.text for each in project.flows]
-        raise Missing(f"there is no flow {flow}", where=str(call.folder), hint=nearest(flow, names))
-    planned = next(each for each in plan.build(project).flows if each.name == flow)
     order = fake.Order(
         files, records, seed, first, _defects(defects or []), _day(day), tuple(locales or fake.LOCALES)
     )
+    declared, planned = _flow(context.obj, flow)
     making = declared.meant.making() if declared.meant is not None else None
     try:
         if making is None:
-            shape = dict(_columns(columns or [])) or dict(
-                next((trial.columns for trial in declared.trials), {})
-            )
-            _rows(planned, shape, order, form)
+            shape = dict(_columns(columns or []))
+            _rows(planned, shape or dict(next((t.columns for t in declared.trials), {})), order, form)
         else:
             _files(planned, making, order, out, as_json=as_json)
     except ValueError as error:  # what the flow has no place for, or its files cannot hold
         raise Unusable(str(error), where=flow, hint="ecluse fake --help") from error
+
+
+def _flow(call: Call, name: str) -> tuple[template.Flow, plan.FlowPlan]:
+    """A flow as it is declared, and as it is planned."""
+    project = compose.load(call)
+    declared = next((each for each in project.flows if each.name.text == name), None)
+    if declared is None:
+        names = [each.name.text for each in project.flows]
+        raise Missing(f"there is no flow {name}", where=str(call.folder), hint=nearest(name, names))
+    return declared, next(each for each in plan.build(project).flows if each.name == name)
 
 
 def _defects(given: Sequence[str]) -> dict[str, fake.Amount]:
