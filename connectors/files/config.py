@@ -37,7 +37,8 @@ class FilesConfig(BaseModel):
 
     ``root`` of this machine and ``staging`` may be relative to the project. ``host_key`` is the server's key
     as ``known_hosts`` has it (``ssh-ed25519 AAAA…``): another is refused. Copies of at most
-    ``staging_max_bytes`` lie in ``staging``, a folder of this machine, while they are read. ``poll_s`` is how
+    ``staging_max_bytes`` lie in ``staging``, a folder of this machine and of this connection alone (one
+    of its own below the folder for temporary files, if none is named), while they are read. ``poll_s`` is how
     often the folders are listed, in seconds.
     """
 

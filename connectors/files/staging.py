@@ -32,12 +32,17 @@ class TooLarge(Exception):
     """The file has more bytes than staging may ever hold."""
 
 
+def _of_its_own(config: FilesConfig) -> Path:
+    """A folder that no other capture clears: projects may bear one name, and be read on one machine."""
+    place = hashlib.sha256(config.where.encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"ecluse-{config.project}-{config.connection}-{place}-{os.getuid()}"
+
+
 class Staging:
     """A folder of copies, used by one capture."""
 
     def __init__(self, config: FilesConfig) -> None:
-        name = f"ecluse-{config.project}-{config.connection}-{os.getuid()}"
-        self._folder = Path(config.staging) if config.staging else Path(tempfile.gettempdir()) / name
+        self._folder = Path(config.staging) if config.staging else _of_its_own(config)
         self._most, self._where = config.staging_max_bytes, config.where
         self._sizes: dict[str, int] = {}
         self._held: Counter[str] = Counter()  # two files with the same bytes share a copy

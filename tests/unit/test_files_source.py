@@ -15,7 +15,7 @@ from connectors.files import ready
 from connectors.files.opening import feeds_of
 from connectors.files.places import Listed, LocalPlace, Stat
 from engine.errors import GapSuspected, SourceRefused
-from engine.source import Mark, Rows
+from engine.source import Mark
 from tests.conformance.source_contract import Seen, drain, read
 from tests.support.files_world import HEAD, FilesWorld, fates, names, settled, spec
 
@@ -363,23 +363,6 @@ def test_files_of_a_group_share_one_barrier(tmp_path: Path) -> None:
     with world.opened() as source:
         seen = drain(source, 40)
     assert sum(mark.barrier for mark in seen.marks) == 1
-
-
-def test_staging_is_bounded_and_a_file_beyond_it_is_refused_with_both_numbers(tmp_path: Path) -> None:
-    world = FilesWorld(tmp_path, settings={"staging_max_bytes": 1 << 20})
-    world.put("a.csv", HEAD + "1,Aix\n" * 180_000)
-    world.put("b.csv", HEAD + "".join(f"{n},B\n" for n in range(100_000)))
-    world.put("c.csv", HEAD + "".join(f"{n},C\n" for n in range(100_000)))
-    most: list[int] = []
-    staging = world.root / "staging"
-    world.at = lambda _: most.append(sum(path.stat().st_size for path in staging.iterdir()))
-    with world.opened() as source:
-        items = list(source.read(limit=1_000_000, wait_s=0.5))
-    assert sum(len(item.rows) for item in items if isinstance(item, Rows)) == 200_000
-    assert [one.code for one in world.entries] == ["file.size", "", ""]
-    assert "1080008" in world.entries[0].reason
-    assert "1048576" in world.entries[0].reason
-    assert max(most) <= 1 << 20
 
 
 def test_a_refused_file_is_put_aside_only_once_its_entry_is_durable(tmp_path: Path) -> None:
