@@ -73,6 +73,7 @@ def run_landing(
         jars=[Path(jar) for jar in runtime.spark_jars],
         scratch=places.state_folder(call) / "spark" / group,
         memory=_HEAP,
+        archives=places.archives(call),
     )
     with told_to_stop() as stop:
         world = dispatch.World(

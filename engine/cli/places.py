@@ -89,6 +89,11 @@ def spark(call: Call) -> Endpoints:
     return stack.start(_SPARK)
 
 
+def archives(call: Call) -> Path:
+    """Where Java keeps classes that it has read once, for every project of this user."""
+    return cache_folder(call.environment) / "java"
+
+
 def _part(call: Call, name: str) -> Endpoints:
     found = record.find(state_folder(call))
     if found is None or not getattr(found, name):

@@ -108,6 +108,7 @@ def _judged(call: Call, trials: Sequence[Trial]) -> list[Verdict]:
             jars=[Path(jar) for jar in runtime.spark_jars],
             scratch=places.state_folder(call) / "spark" / "test",
             memory=_HEAP,
+            archives=places.archives(call),
         )
     )
     try:

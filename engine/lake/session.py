@@ -7,15 +7,16 @@ its life: MERGE reads the transaction and its metadata from the session.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from engine.lake import halt, scratch
+from engine.lake import halt, jvm, scratch
+from engine.lake.archive import Archive
 
 _SETTINGS: Final = {
     "spark.ui.enabled": "false",
@@ -65,7 +66,8 @@ class Engine:
     """What a Spark is started from.
 
     ``java_home`` is a Java 17 or 21; ``jars`` the files that pyspark does not ship; ``scratch`` takes
-    shuffle files and spills, each run in a folder of its own. ``settings`` are added last.
+    shuffle files and spills, each run in a folder of its own. ``archives`` is the folder in which Java keeps
+    parsed classes, if there is one (``archive``). ``settings`` and the JVM's ``options`` are added last.
     """
 
     java_home: Path
@@ -73,32 +75,40 @@ class Engine:
     scratch: Path
     cores: int = 2
     memory: str = "2g"
+    archives: Path | None = None
     settings: Mapping[str, str] | None = None
+    options: Sequence[str] = ()
 
 
 def start(engine: Engine) -> SparkSession:
     """Start the JVM and its session; the JVM ends with this process."""
-    os.environ["JAVA_HOME"] = str(engine.java_home)  # pyspark's launcher looks nowhere else
     folder = scratch.own(engine.scratch)
+    gateway = jvm.start(jvm.words(engine.java_home, engine.jars, _options(engine, folder)))
     settings = {
         **_SETTINGS,
-        "spark.jars": ",".join(str(jar) for jar in engine.jars),
-        "spark.driver.memory": engine.memory,
-        "spark.driver.extraJavaOptions": (
-            # the generated method of a table with a dozen columns is "huge", and would stay interpreted
-            "-XX:+UseParallelGC -XX:-DontCompileHugeMethods "
-            f'"-Dderby.system.home={folder}" "-Djava.io.tmpdir={folder}"'
-        ),
         "spark.local.dir": str(folder),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         **(engine.settings or {}),
     }
-    builder = SparkSession.builder.master(f"local[{engine.cores}]").appName("ecluse-landing")
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("OFF")
-    return session
+    conf = SparkConf(_jvm=gateway.jvm).setMaster(f"local[{engine.cores}]").setAppName("ecluse-landing")
+    context = SparkContext(conf=conf.setAll(list(settings.items())), gateway=gateway)
+    context.setLogLevel("OFF")
+    return SparkSession(context)
+
+
+def _options(engine: Engine, folder: Path) -> list[str]:
+    """The JVM's own options."""
+    shared = engine.archives and Archive(engine.archives, engine.java_home, engine.jars)
+    return [
+        f"-Xmx{engine.memory}",
+        "-XX:+UseParallelGC",
+        # the generated method of a table with a dozen columns is "huge", and would stay interpreted
+        "-XX:-DontCompileHugeMethods",
+        f"-Dderby.system.home={folder}",
+        f"-Djava.io.tmpdir={folder}",
+        *(shared.options() if shared else ()),
+        *engine.options,
+    ]
 
 
 def worker(root: SparkSession) -> SparkSession:
@@ -142,10 +152,14 @@ def tune(session: SparkSession, *, small: bool) -> None:
             session.conf.unset(name)
 
 
+def process(session: SparkSession) -> Any:
+    """The JVM behind a session, as the child that it is."""
+    return session.sparkContext._gateway.proc  # noqa: SLF001
+
+
 def alive(session: SparkSession) -> bool:
     """Whether the JVM behind a session still runs."""
-    process = getattr(session.sparkContext._gateway, "proc", None)  # noqa: SLF001
-    return process is None or process.poll() is None
+    return process(session).poll() is None
 
 
 def end(session: SparkSession) -> None:

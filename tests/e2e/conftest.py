@@ -19,7 +19,10 @@ def spark(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
     from engine.lake import session
 
     scratch = tmp_path_factory.mktemp("spark") / "a folder"  # whose name no shell may split
-    made = session.start(session.Engine(services.java_home, services.spark_jars, scratch, memory="1g"))
+    engine = session.Engine(
+        services.java_home, services.spark_jars, scratch, memory="1g", archives=services.archives
+    )
+    made = session.start(engine)
     yield made
     session.end(made)
 

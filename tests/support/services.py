@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from engine.embedded.stack import ServiceName, Stack, cache_folder
+from engine.lake.archive import Archive
 from tests.support.killer import descendants
 
 _SETTINGS: Final = {"fsync": "off"}  # a killed process loses nothing by it, only a lost machine would
@@ -74,6 +75,7 @@ class Services:
     superuser: str  # a dsn without dbname
     java_home: Path
     spark_jars: tuple[Path, ...]
+    archives: Path  # where Java keeps Spark's classes parsed, as `up` has it
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def unique(self, name: str) -> str:
@@ -152,4 +154,6 @@ def running(state: Path, environment: Mapping[str, str] | None = None) -> Iterat
         assert at.postgres is not None
         server = at.postgres
         superuser = f"host={server.host} port={server.port} user={server.user} password={server.password}"
-        yield Services(stack, at.kafka, at.registry, superuser, at.java_home, at.spark_jars)
+        archive = Archive(cache / "java", at.java_home, at.spark_jars)
+        archive.make()
+        yield Services(stack, at.kafka, at.registry, superuser, at.java_home, at.spark_jars, archive.folder)
