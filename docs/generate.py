@@ -27,7 +27,9 @@ FEEDS = """# A partner's files: what is declared
 A connection of type `files` says where files are, and a flow what they are. The templates `partner_csv`,
 `partner_fixed_width`, `partner_jsonl` and `partner_xml` have a parameter for most of what a flow says:
 `files` is its `pattern`, `layout` its format. Where a map may stand, `{file: layouts/orders.yaml}` may
-stand, or the path alone.
+stand, or the path alone. Beside a column may stand its `type`, whether it is `nullable`, and the `format`
+of its values: the words of a contract, which the flow then has by its layout
+([contracts](contracts.md#types-in-the-layout)).
 
 What a flow says is held against itself before a file is read. `ecluse lint` tells a control or a key that
 names no column, and a contract that does ([contracts](contracts.md)); `mode: scd1` without `keys`; two

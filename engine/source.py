@@ -32,6 +32,9 @@ from engine.contract.making import Room as Room  # noqa: PLC0414 - the same
 from engine.contract.making import Wanted as Wanted  # noqa: PLC0414 - the same
 from engine.contract.said import Records as Records  # noqa: PLC0414 - the same
 from engine.contract.said import Said as Said  # noqa: PLC0414 - the same
+from engine.contract.said import Typed as Typed  # noqa: PLC0414 - the same
+from engine.contract.said import TypedColumn as TypedColumn  # noqa: PLC0414 - the same
+from engine.contract.said import TypedLayout as TypedLayout  # noqa: PLC0414 - the same
 from engine.schema import Relation
 
 

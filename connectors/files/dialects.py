@@ -11,12 +11,15 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from connectors.files.lines import Dialect, Escape, LineEnd
+from engine.source import Typed, TypedLayout
 
 Role = Literal["header", "detail", "trailer", "ignored"]
 """What records of a type are: ``ignored`` ones are counted and not given."""
 
 BlankLines = Literal["problem", "skip", "refuse"]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+Columns = Annotated[tuple[Annotated[str, Field(min_length=1), Typed("name")], ...], Field(strict=False)]
+"""Names of columns; a map that holds one says its type, too."""
 
 DETAIL: Final = "detail"
 
@@ -28,10 +31,10 @@ class RecordType(BaseModel):
 
     literal: str = Field(min_length=1)
     role: Role = "detail"
-    columns: Names = ()
+    columns: Columns = ()
 
 
-class Delimited(BaseModel):
+class Delimited(TypedLayout):
     """A file of lines, or of records with line ends in quotes, whose fields are separated by one character.
 
     With ``header: by_name`` the first record names the columns, which may come in any order and all have to
@@ -49,7 +52,7 @@ class Delimited(BaseModel):
     line_end: LineEnd = "lf"
     last_line_end: Literal["optional", "required"] = "optional"
     header: Literal["by_name", "none"] = "by_name"
-    columns: Names = ()
+    columns: Columns = ()
     records: dict[str, RecordType] = Field(default_factory=dict)
     blank_lines: BlankLines = "problem"
 

@@ -146,7 +146,8 @@ class Feed(Said):
         names = dict.fromkeys(
             name for form in _declared(vars(self)) for name in chain(*details(form).values())
         )
-        return Records(tuple(names), tuple(name for name in names if name in self.keys))
+        keys = tuple(name for name in names if name in self.keys)
+        return Records(tuple(names), keys, _places(self))
 
     def making(self) -> Making:
         """What writes such files: a capture has no use for it."""
@@ -176,6 +177,19 @@ class Feed(Said):
 def declared_of(feed: Feed) -> Format:
     """The one format that is declared."""
     return _declared(vars(feed))[0]
+
+
+def _places(feed: Feed) -> tuple[tuple[str, ...], ...]:
+    """Where the columns of its details are declared."""
+    declared = declared_of(feed)
+    name = next(each for each in FORMATS if getattr(feed, each) is declared)
+    match declared:
+        case FixedWidth():
+            return tuple((name, "records", kind, "fields") for kind in details(declared))
+        case Delimited(records=records) if records:
+            return tuple((name, "records", kind, "columns") for kind in details(declared))
+        case _:
+            return ((name, "columns"),)
 
 
 def _declared(known: Mapping[str, Any]) -> list[Format]:

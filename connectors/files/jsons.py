@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json import JSONDecodeError
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from connectors.files.jsondocument import Document
 from connectors.files.jsonvalues import SPACE, Columns, Reader, too_deep
 from connectors.files.lots import Fault, Gathering, Unknown
 from connectors.files.records import DEFAULTS, DETAIL, DOCUMENT, Limits, Lot, Refused, Text
+from engine.source import Typed, TypedLayout
 
 _WIDEST = 4  # bytes of a character in UTF-8
 
@@ -45,10 +46,10 @@ def _paths(columns: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
     return {name: (name,) if path is None else keys_of(path) for name, path in columns.items()}
 
 
-class _Json(BaseModel):
+class _Json(TypedLayout):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    columns: Mapping[str, Path | None] = Field(min_length=1)
+    columns: Mapping[str, Annotated[Path | None, Typed("path")]] = Field(min_length=1)
     unknown: Unknown = "problem"
 
     @model_validator(mode="after")

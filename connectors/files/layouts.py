@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from connectors.files.dialects import DETAIL, BlankLines, Role
+from engine.source import TypedColumn, TypedLayout
 
 _UNREAD: Final = (
     "packed", "packed-decimal", "comp", "comp-3", "binary", "overpunch", "zoned", "ebcdic",
@@ -23,7 +24,7 @@ def _text_only(value: object) -> object:
     return value
 
 
-class FixedField(BaseModel):
+class FixedField(TypedColumn):
     """A field: ``at`` is the place of its first character or byte, from 1; then its width, or its last place.
 
     ``trim`` takes ``pad`` off the side that it names. Of a field that is all zeros, one zero stays where zero
@@ -95,7 +96,7 @@ class FixedRecord(BaseModel):
         return self.length or max(ends, default=self.literal_at - 1 + len(self.literal))
 
 
-class FixedWidth(BaseModel):
+class FixedWidth(TypedLayout):
     """A file whose fields are found by their places, counted in characters or in bytes of the partner's file.
 
     With ``line_end: none`` records follow each other without anything between them. A line that is too

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from connectors.files.lots import Unknown
 from connectors.files.records import DEFAULTS, DETAIL, HEADER, TRAILER, Limits, Lot
 from connectors.files.xmlwalk import Place, Walk
+from engine.source import Typed, TypedLayout
 
 _XML: Final = "http://www.w3.org/XML/1998/namespace"
 _NAME: Final = r"(?:[^\W\d][\w.\-]*:)?[^\W\d][\w.\-]*"
@@ -36,6 +37,9 @@ def _relative(path: str) -> str:
     return path
 
 
+_Path = Annotated[str, AfterValidator(_relative)]
+
+
 class XmlRecord(BaseModel):
     """The elements at one path, and their columns.
 
@@ -47,10 +51,10 @@ class XmlRecord(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     record: Annotated[str, AfterValidator(_absolute)]
-    columns: Mapping[str, Annotated[str, AfterValidator(_relative)] | None] = Field(min_length=1)
+    columns: Mapping[str, Annotated[_Path | None, Typed("path")]] = Field(min_length=1)
 
 
-class Xml(XmlRecord):
+class Xml(XmlRecord, TypedLayout):
     """The records of an XML document.
 
     ``namespaces`` maps the prefixes of the declared paths to their names, whatever the document's own

@@ -13,12 +13,38 @@ from pydantic import BaseModel
 from engine.contract.making import Making
 
 
+class TypedColumn(BaseModel):
+    """A model that places a column: beside its own keys may stand what a contract says of one.
+
+    Those keys are the contract's. They never reach the model, and are no part of how its source is read.
+    """
+
+
+class TypedLayout(BaseModel):
+    """A model that holds such columns: beside its own keys may stand the ``formats`` of a contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Marks what names a column in a model and is no model: a map may stand there, as ``TypedColumn`` has it.
+
+    ``key`` is what the entry itself is called in that map.
+    """
+
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The columns of a flow's records, in their order, and those that know a record."""
+    """The columns of a flow's records, in their order, and those that know a record.
+
+    ``at`` says where the model has them, each a path of fields and names: columns that stand elsewhere are
+    of no row.
+    """
 
     columns: tuple[str, ...]
     keys: tuple[str, ...]
+    at: tuple[tuple[str, ...], ...] = ()
 
 
 class Said(BaseModel):

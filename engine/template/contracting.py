@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from engine.contract import FILE, PROBLEM, RAW, RECORD, ContractColumn, format_of
 from engine.contract.flaws import flaws
+from engine.contract.said import Records
 from engine.schema import (
     ENGINE_COLUMNS,
     PLAIN_TYPES,
@@ -69,13 +70,19 @@ _OF_ONE: Final[Mapping[str, Key]] = {
     "implied": Key(Whole(0, 38), "digits behind a mark that is not written", ABSENT),
     "length": Key(Whole(1, 1_000_000_000), "the most characters of a text", ABSENT),
 }
-_COLUMN: Final = Fields(
-    {
-        "type": Key(Text("a type such as bigint or decimal(10,2)"), "the type that it lands as", "string"),
-        "nullable": Key(Flag(), "false: a row without it waits in quarantine", default=True),
-        **_OF_ONE,
-    }
-)
+_TYPE: Final = Key(Text("a type such as bigint or decimal(10,2)"), "the type that it lands as", "string")
+_NULLABLE: Final = Key(Flag(), "false: a row without it waits in quarantine", default=True)
+_COLUMN: Final = Fields({"type": _TYPE, "nullable": _NULLABLE, **_OF_ONE})
+OF_COLUMN: Final[Mapping[str, Key]] = {
+    "type": replace(_TYPE, doc="the type that it lands as, else string", default=ABSENT),
+    "nullable": replace(_NULLABLE, doc="false: a row without it waits in quarantine", default=ABSENT),
+    "format": Key(Fields(_OF_ONE, short="pattern"), "how the partner writes its values", ABSENT),
+}
+"""What stands beside the place of a column in a layout."""
+OF_LAYOUT: Final[Mapping[str, Key]] = {
+    "formats": Key(FORMATS, "how the partner writes, where a column does not say it", ABSENT)
+}
+"""What stands beside the columns of a layout."""
 _IN_AVRO: Final = Fields({"name": Key(_NAME, "the column, where Avro has no such name", ABSENT), **_OF_ONE})
 CONTRACT: Final = Fields(
     {
@@ -114,19 +121,55 @@ class _Said:
     how: Mapping[str, Node]
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a layout says of a column beside its place; ``path`` is where the connector's model has it."""
+
+    name: Node
+    path: tuple[str | int, ...]
+    said: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a layout says of all its columns together, and of each."""
+
+    formats: Node | None = None
+    columns: tuple[Beside, ...] = ()
+
+    @property
+    def place(self) -> Place | None:
+        """Where it says the first of it; None: it says nothing."""
+        if self.columns:
+            return min(each.said.place for each in self.columns)
+        return None if self.formats is None else self.formats.place
+
+
+NO_LAYOUT: Final = Layout()
+
+
 def contract_of(
     said: Node | None,
     schemas: Mapping[str, File] | None,
     mistakes: Mistakes,
     *,
-    columns: Sequence[str] | None = None,
+    records: Records | None = None,
+    layout: Layout = NO_LAYOUT,
 ) -> Contracted:
     """The contract of a flow. ``schemas`` are the project's files; None: they are not known here.
 
-    ``columns`` are those of the flow's records, None where only the source knows them: a contract is in their
-    order, and a column that it does not name is text.
+    ``records`` is None where only the source knows them: else a contract is in the order of their columns,
+    and a column that it does not name is text. Where ``layout`` says types, they are the contract.
     """
-    if said is None or not said.keys:  # a template whose parameter was not given says {}
+    columns = records.columns if records is not None else None
+    given = said is not None and bool(said.keys)  # a template whose parameter was not given says {}
+    if layout.place is not None:
+        if said is not None and given:
+            text = f"the types of this flow stand in its layout already, at {layout.place}"
+            mistakes.add(said.place, Code.BAD_VALUE, text, "one of the two says them")
+            return NOTHING
+        return _contracted(_beside(layout, records, mistakes), layout.formats, columns, mistakes)
+    if said is None or not given:
         return NOTHING
     own, schema = said.get("columns"), said.get("schema")
     if (own is None) == (schema is None):
@@ -140,9 +183,16 @@ def contract_of(
         common, found = _avro(schema, common, schemas, mistakes)
     else:
         return NOTHING
+    return _contracted(found, common, columns, mistakes)
+
+
+def _contracted(
+    found: list[_Said], common: Node | None, columns: Sequence[str] | None, mistakes: Mistakes
+) -> Contracted:
     _check_names(found, mistakes)
     if columns is not None:
         found = _of_records(found, columns, mistakes)
+    common = common or Node(DERIVED, {})
     made = [_column(each, common, mistakes) for each in found]
     return Contracted(
         tuple(column for column, _ in made if column is not None),
@@ -152,15 +202,19 @@ def contract_of(
 
 def _columns(columns: Node, mistakes: Mistakes) -> Iterator[_Said]:
     for name, node in columns.items.items():
-        said = node["type"]
-        try:
-            type_ = from_delta(said.text)
-        except ValueError:
-            near = nearest(said.text, (*PLAIN_TYPES, "decimal(10,2)"))
-            mistakes.add(said.place, Code.BAD_VALUE, f"{shown(said.text)} is no type of a column", near)
-            continue
-        how = {key: each for key, each in node.items.items() if key in _OF_ONE}
-        yield _Said(name, columns.keys[name], type_, node["nullable"].value is True, how)
+        type_ = _type(node["type"], mistakes)
+        if type_ is not None:
+            how = {key: each for key, each in node.items.items() if key in _OF_ONE}
+            yield _Said(name, columns.keys[name], type_, node["nullable"].value is True, how)
+
+
+def _type(said: Node, mistakes: Mistakes) -> Type | None:
+    try:
+        return from_delta(said.text)
+    except ValueError:
+        near = nearest(said.text, (*PLAIN_TYPES, "decimal(10,2)"))
+        mistakes.add(said.place, Code.BAD_VALUE, f"{shown(said.text)} is no type of a column", near)
+        return None
 
 
 def _of_records(found: Sequence[_Said], columns: Sequence[str], mistakes: Mistakes) -> list[_Said]:
@@ -242,6 +296,32 @@ def _common(common: Node, said: _Said, mine: set[str]) -> dict[str, Any]:
         if "yyyy" in pattern:
             found.pop("years_from", None)
     return found
+
+
+# --- a layout --------------------------------------------------------------------------------------------
+
+
+def _beside(layout: Layout, records: Records | None, mistakes: Mistakes) -> list[_Said]:
+    """The columns that a layout types. Several kinds of rows may have one: it has one meaning."""
+    found: dict[str, tuple[Beside, _Said]] = {}
+    for each in layout.columns:
+        name, said = each.name.text, each.said
+        if records is not None and not any(each.path[: len(at)] == at for at in records.at):
+            text = f"{shown(name)} is of no row here: only the columns of rows have types"
+            mistakes.add(said.place, Code.UNKNOWN_KEY, text)
+            continue
+        first = found.get(name)
+        if first is not None:
+            if first[0].said.plain != said.plain:
+                text = f"{shown(name)} has another type or format at {first[0].said.place}"
+                mistakes.add(said.place, Code.DUPLICATE_NAME, text, "say it once, or twice the same")
+            continue
+        type_ = _type(said["type"], mistakes) if "type" in said.items else String()
+        if type_ is not None:
+            nullable, how = said.get("nullable"), said.get("format")
+            may = nullable is None or nullable.value is True
+            found[name] = each, _Said(name, each.name.place, type_, may, how.items if how else {})
+    return [said for _, said in found.values()]
 
 
 # --- Avro ------------------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ def _plain(shape: Shape, *, tokens: bool) -> dict[str, Any]:
             word = _key(shape.keys[short], tokens=False) if short else _FILE["properties"][FILE]
             ways = [_fields(shape, tokens=tokens), _FILE, word]
             return {"anyOf": [*ways, *([_TOKEN] if tokens else [])]}
+        case Fields(short=short) if short:
+            return {"anyOf": [_fields(shape, tokens=tokens), _key(shape.keys[short], tokens=tokens)]}
         case Fields():
             return _fields(shape, tokens=tokens)
         case Variant(by=by, of=of_kinds):

@@ -15,7 +15,7 @@ from engine.contract import typed
 from engine.contract.said import Said
 from engine.template import grammar, modelled
 from engine.template.checking import Written, checks_of, joined
-from engine.template.contracting import NOTHING, Contracted, contract_of
+from engine.template.contracting import NO_LAYOUT, NOTHING, Contracted, contract_of
 from engine.template.files import File, Shelf
 from engine.template.mistakes import Code, Mistakes, Place, nearest, shown
 from engine.template.modelled import Model
@@ -195,6 +195,8 @@ def _expand(flow: Declared, template: Template, ways: Ways, mistakes: Mistakes) 
     if body is None:
         return None
     said, meant = _said(body["source"], ways.models, mistakes)
+    model = ways.models.get(body["source"]["type"].text)
+    layout = modelled.layout(model, body["source"]) if model is not None else NO_LAYOUT
     records = meant.records() if meant is not None else None
     if records is not None and not records.keys and body["sink"]["mode"].text == "scd1":
         text = "scd1 knows a row by its key, and the records of this flow have none"
@@ -206,9 +208,7 @@ def _expand(flow: Declared, template: Template, ways: Ways, mistakes: Mistakes) 
     before = len(mistakes)
     theirs, own = checks_of(body["checks"], mistakes), checks_of(flow.checks, mistakes)
     checks = joined(theirs, own, flow.name.place, mistakes)
-    contract = contract_of(
-        body.get("contract"), ways.schemas, mistakes, columns=records.columns if records is not None else None
-    )
+    contract = contract_of(body.get("contract"), ways.schemas, mistakes, records=records, layout=layout)
     columns = contract.columns
     if columns and len(mistakes) == before:
         for check in checks:

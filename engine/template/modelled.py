@@ -11,14 +11,16 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
 from pydantic import BaseModel, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from engine.contract.said import Typed, TypedColumn, TypedLayout
+from engine.template.contracting import OF_COLUMN, OF_LAYOUT, Beside, Layout
 from engine.template.mistakes import Code, Mistakes, escaped, shown
 from engine.template.nodes import Node, node_of
 from engine.template.shapes import (
@@ -45,6 +47,7 @@ from engine.template.shapes import (
 )
 
 Model = type[BaseModel]
+_Path = tuple[str | int, ...]
 
 _NAMED: Final = Text("a name without control characters", r"[^\x00-\x1f\x7f]{1,200}")
 _FOREVER_MS: Final = 3650 * UNITS_MS["d"]
@@ -60,6 +63,7 @@ class _Kind:
     nothing: bool
     told: bool  # a validator of its own looks at it first, and has the better words
     free: bool  # the model says nothing more of it than its type
+    typed: Typed | None = None  # it names a column, beside which may stand what a contract says of one
 
     @property
     def origin(self) -> Any:
@@ -105,7 +109,8 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> _Kind:
         name: found for name in _BOUNDS for word in words if (found := getattr(word, name, None)) is not None
     }
     told = any(isinstance(word, BeforeValidator) for word in words)
-    return _Kind(annotation, bounds, nothing, told, free=not words)
+    typed = next((word for word in words if isinstance(word, Typed)), None)
+    return _Kind(annotation, bounds, nothing, told, free=not words, typed=typed)
 
 
 @cache
@@ -145,11 +150,19 @@ def of_connection(model: Model, derived: frozenset[str]) -> dict[str, Key]:
 
 def of_flow(model: Model) -> dict[str, Key]:
     """The keys of what a flow says: models within models, whatever has a default filled in."""
-    return {
+    own = {
         spelled(model, name): Key(_whole(kind, name), info.description or "", _default(name, kind, info))
         for (name, info), kind in zip(model.model_fields.items(), _fields(model).values(), strict=True)
         if not _only_word(kind, info)
     }
+    return {**own, **_beside(model)}
+
+
+def _beside(model: Model) -> Mapping[str, Key]:
+    """The keys that are a contract's, and not the model's own."""
+    return (
+        OF_COLUMN if issubclass(model, TypedColumn) else OF_LAYOUT if issubclass(model, TypedLayout) else {}
+    )
 
 
 def within(model: Model) -> list[Model]:
@@ -189,6 +202,10 @@ def _whole(kind: _Kind, name: str = "") -> Shape:
 
 def _shape(kind: _Kind, name: str, *, free: bool) -> Shape:
     low, high = kind.bounds.get("min_length", 0), kind.bounds.get("max_length")
+    if kind.typed:
+        plain_kind = replace(kind, typed=None)
+        own = Key(_whole(plain_kind, name), "", ABSENT if kind.nothing else REQUIRED)
+        return Fields({kind.typed.key: own, **OF_COLUMN}, short=kind.typed.key)
     if kind.model:
         return Fields(of_flow(kind.model), elsewhere=True, short=getattr(kind.model, "SHORT", ""))
     if kind.is_list:
@@ -241,6 +258,8 @@ def entered(model: Model, node: Node) -> Node:
 
 def _entered(kind: _Kind, unit: str, node: Node) -> Node:
     match node.value:
+        case Mapping() if kind.typed:
+            return node.get(kind.typed.key) or Node(node.place, None)
         case int() as milliseconds if unit == "_s":
             seconds = milliseconds / 1000
             return Node(node.place, int(seconds) if kind.bare is int else seconds)
@@ -253,6 +272,49 @@ def _entered(kind: _Kind, unit: str, node: Node) -> Node:
             return Node(node.place, {k: _entered(entry, "", item) for k, item in entries.items()}, node.keys)
         case _:
             return node
+
+
+def layout(model: Model, node: Node) -> Layout:
+    """What a map that was read says of columns in the words of a contract."""
+    formats: list[Node] = []
+    columns = tuple(_columns(model, node, (), formats))
+    return Layout(formats[0] if formats else None, columns)  # a flow has one format, and so one layout
+
+
+def _columns(model: Model, node: Node, path: _Path, formats: list[Node]) -> Iterator[Beside]:
+    if issubclass(model, TypedLayout) and (said := node.get("formats")) is not None:
+        formats.append(said)
+    if issubclass(model, TypedColumn):
+        yield from _words(node["name"], path, node)
+    for name, kind in _fields(model).items():
+        item = node.get(spelled(model, name))
+        if item is not None:
+            yield from _below(kind, item, (*path, name), formats)
+
+
+def _words(name: Node, path: _Path, node: Node) -> Iterator[Beside]:
+    said = {key: item for key, item in node.items.items() if key in OF_COLUMN}
+    if said:
+        yield Beside(name, path, Node(node.place, said, node.keys))
+
+
+def _below(
+    kind: _Kind, node: Node, path: _Path, formats: list[Node], name: Node | None = None
+) -> Iterator[Beside]:
+    match node.value:
+        case Mapping() if kind.typed:
+            yield from _words(name or node[kind.typed.key], path, node)
+        case Mapping() if kind.model:
+            yield from _columns(kind.model, node, path, formats)
+        case Mapping() as entries if kind.is_map:
+            for key, item in entries.items():
+                named = Node(node.keys[key], key)
+                yield from _below(_kind(kind.entry), item, (*path, key), formats, named)
+        case tuple() as items if kind.is_list:
+            for n, item in enumerate(items):
+                yield from _below(_kind(kind.entry), item, (*path, n), formats)
+        case _:
+            pass
 
 
 def validated(

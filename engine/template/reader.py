@@ -113,6 +113,8 @@ class Reader:
             if shape.short and self.read(shape.keys[shape.short].shape, node, name) is None:
                 return None
             node = _spelled_out(shape, node, node.value)
+        elif isinstance(shape, Fields) and shape.short and not isinstance(node.value, Mapping):
+            return self.read(shape.keys[shape.short].shape, node, name)  # nobody meant a map
         if not isinstance(node.value, Mapping):
             return self._wrong(node, name, "a map of keys", "write {} for none" if node.value is None else "")
         match shape:

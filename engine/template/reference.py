@@ -70,8 +70,10 @@ def _default(model: Model, name: str, key: Key) -> str:
         return "is required"
     if key.default is not Absence.ABSENT:
         return f"`{_plain(key.default)}`" if key.default != "" else "empty"
-    field = next(f for n, f in model.model_fields.items() if modelled.spelled(model, n) == name)
-    default = field.get_default(call_default_factory=True)
+    fields = {modelled.spelled(model, n): f for n, f in model.model_fields.items()}
+    if name not in fields:  # the contract's own
+        return "nothing"
+    default = fields[name].get_default(call_default_factory=True)
     if default is None or default is PydanticUndefined:
         return "nothing"
     return "nothing" if default in ((), {}) else "as below"
@@ -89,8 +91,8 @@ def _shape(shape: Shape) -> str:
             return f"a list: {_shape(of)}"
         case Named(of=of):
             return f"a map of names: {_shape(of)}"
-        case Fields(short=short):
-            return "a map, or its `" + short + "` alone" if short else "a map, or a file"
+        case Fields():
+            return _map(shape)
         case Choice(values=values):
             return ", ".join(f"`{value}`" for value in values)
         case Duration():
@@ -107,6 +109,13 @@ def _shape(shape: Shape) -> str:
             return _bounds(low, high)
         case _:
             return "a value"
+
+
+def _map(shape: Fields) -> str:
+    if shape.elsewhere:  # its keys have a table of their own
+        return f"a map, or its `{shape.short}` alone" if shape.short else "a map, or a file"
+    keys = f"a map of {', '.join(f'`{key}`' for key in shape.keys)}"
+    return f"its `{shape.short}` alone, or {keys}" if shape.short else keys
 
 
 def _bounds(low: float | None, high: float | None) -> str:

@@ -37,19 +37,20 @@ spec:
     layout:
       header: none
       records:
-        detail: {literal: D, columns: [kind, id, customer, amount, day, seen]}
+        detail:
+          literal: D
+          columns:
+            - kind
+            - {name: id, type: bigint, nullable: false}
+            - customer
+            - {name: amount, type: "decimal(12,2)", nullable: false}
+            - {name: day, type: date, format: {pattern: dd/MM/yyyy, blank: [""]}}
+            - {name: seen, type: timestamp}
         trailer: {literal: T, role: trailer, columns: [kind, count, total]}
+      formats: {decimal: ",", thousands: " ", timestamp: "yyyy-MM-dd HH:mm", zone: Europe/Paris}
     controls:
       count: {field: trailer.count}
       sums: {amounts: {field: trailer.total, column: amount, format: {decimal: ",", thousands: " "}}}
-    contract:
-      formats:
-        {decimal: ",", thousands: " ", date: dd/MM/yyyy, timestamp: "yyyy-MM-dd HH:mm", zone: Europe/Paris}
-      columns:
-        seen: {type: timestamp}
-        amount: {type: "decimal(12,2)", nullable: false}
-        id: {type: bigint, nullable: false}
-        day: {type: date, blank: [""]}
   checks:
     small: {column: amount, range: {max: 3000}, on_fail: quarantine}
 """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal as Exact
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from engine.contract import ContractColumn, Letters, Moment, Numeric, Truth
 from engine.errors import LakeUnreachable, SchemaBlocked
 from engine.lake import append, native
 from engine.state import State
+from tests.support import partners
 from tests.support.avro_records import Field
 from tests.support.landing import Landing, Table
 
@@ -133,6 +135,45 @@ def test_i5_texts_land_typed_and_what_has_no_value_waits_with_its_text(
     assert held(table) == wanted
     assert terms(table) == [{"landed": 2, "quarantined": 6}]
     assert all(row["op"] == "c" and row["position"] for row in table.quarantined())
+
+
+LAYOUT = """\
+apiVersion: ecluse/v1
+kind: Flow
+metadata: {name: lone}
+spec:
+  template: partner_csv@1
+  params:
+    connection: drop
+    partner: lone
+    feed: lone
+    files: LONE*.dat
+    layout:
+      columns:
+        - {name: number, type: bigint, nullable: false}
+        - name: amount
+          type: decimal(10,2)
+          format: {decimal: ",", thousands: " ", blank: [""], trim: both}
+        - {name: day, type: date, format: dd/MM/yyyy}
+        - {name: at, type: timestamp, format: {pattern: dd/MM/yyyy HH:mm, zone: Europe/Paris, blank: [""]}}
+        - {name: paid, type: boolean, format: {yes: [O], no: [N]}}
+        - {name: note, format: {length: 5}}
+"""
+
+
+def test_i5_texts_land_by_the_types_of_their_layout(landing: Landing, tmp_path: Path) -> None:
+    declared = partners.flow(partners.built(tmp_path, {"flows/lone.yaml": LAYOUT}), "lone")
+    ours = partner(landing, declared.contract)
+    ours.send(*GOOD)
+    for texts, _, _ in BAD:
+        ours.send(*texts)
+    landing.land()
+
+    assert declared.contract == CONTRACT
+    assert values(ours.table) == [ROW | {"_record": 1}]
+    assert {n: reason for n, (_, reason, _) in held(ours.table).items()} == {
+        n: reason for n, (_, reason, _) in enumerate(BAD, 1)
+    }
 
 
 def test_checks_read_typed_columns_and_say_where_the_row_stood(landing: Landing) -> None:

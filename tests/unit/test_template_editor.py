@@ -151,7 +151,7 @@ def test_what_the_reader_refuses_of_a_feed_the_schema_refuses(tmp_path: Path, ol
 )
 def test_a_word_or_a_path_that_stands_for_a_map_fits_the_schema(tmp_path: Path, old: str, new: str) -> None:
     text = (Path(__file__).parents[2] / "templates" / "partner_csv.yaml").read_text(encoding="utf-8")
-    own = text.replace("name: partner_csv", "name: own").replace(old, new, 1)
+    own = text.replace("name: partner_csv", "name: own").replace(old, new, 1).partition("  tests:")[0]
 
     assert valid(SCHEMA, yaml.safe_load(own))
     assert partners.mistakes(partners.project(tmp_path, {"templates/own.yaml": own})) == []
