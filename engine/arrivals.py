@@ -106,6 +106,18 @@ class File:
         return self.folder, self.name, self.size, self.modified_ns
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """That a file is expected: ``text`` says when; ``due`` when the next one is, in microseconds since 1970.
+
+    ``due`` takes the moment at which the last file was accepted, or, where none ever was, its folder was
+    looked at first.
+    """
+
+    text: str
+    due: Callable[[int], int]
+
+
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -116,12 +128,15 @@ class Files(Generic[C, T]):
 
     ``read`` makes a file of a row that the connector keeps; ``waiting`` gives those that lie in their
     folders; ``announce`` writes a sidecar beside a file that is whole, and gives its name. ``waiting`` and
-    ``announce`` reach the place and raise as ``open`` does.
+    ``announce`` reach the place and raise as ``open`` does. ``expected`` says what a flow expects (None:
+    nothing), ``looked`` when the files of each feed were looked for first, as a mark's ``resume`` has it.
     """
 
     read: Callable[[Mapping[str, Any]], File]
     waiting: Callable[[C, Sequence[T]], Sequence[File]]
     announce: Callable[[C, T, Path, int | None], str]
+    expected: Callable[[T], Expected | None]
+    looked: Callable[[bytes], Mapping[str, int]]
 
 
 AnyFiles = Files[Any, Any]

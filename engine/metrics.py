@@ -38,6 +38,13 @@ LANDING_LANDED: Final = "ecluse_landing_last_landed_timestamp_seconds"
 LANDING_COMMIT: Final = "ecluse_landing_last_commit_timestamp_seconds"
 LANDING_STATE: Final = "ecluse_landing_state"
 
+# who watches from outside
+SOURCE_LAG: Final = "ecluse_source_lag_seconds"
+KAFKA_RECORDS: Final = "ecluse_kafka_lag_records"
+KAFKA_LAG: Final = "ecluse_kafka_lag_seconds"
+FLOW_STATE: Final = "ecluse_flow_state"
+FEED_OVERDUE: Final = "ecluse_feed_overdue_seconds"
+
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -144,6 +151,44 @@ class LandingMeters:
         """Which of all states a flow is in."""
         for state in states:
             self._state.labels(flow, state).set(state == now)
+
+
+class WatchMeters:
+    """The numbers of whoever looks at the flows of a project from outside; an unknown one is absent, never 0.
+
+    ``ecluse_flow_state`` is 1 for the state that a flow is in, 0 for the others.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, what: str, *more: str) -> Gauge:
+            return Gauge(name, what, ["flow", *more], registry=registry)
+
+        self._source = gauge(SOURCE_LAG, "Age of the oldest change that is not in Kafka.")
+        self._records = gauge(KAFKA_RECORDS, "Records that have not landed.")
+        self._kafka = gauge(KAFKA_LAG, "Age of the oldest record that has not landed.")
+        self._state = gauge(FLOW_STATE, "Whether the flow is in this state.", "state")
+        self._overdue = gauge(FEED_OVERDUE, "How long ago its next file was due; 0 where it is not yet.")
+
+    def lag(self, flow: str, *, source_s: float | None, records: int | None, kafka_s: float | None) -> None:
+        """How far behind a flow is."""
+        for gauge, value in ((self._source, source_s), (self._records, records), (self._kafka, kafka_s)):
+            _show(gauge, flow, value)
+
+    def state(self, flow: str, now: str, states: Iterable[str]) -> None:
+        """Which of all states a flow is in."""
+        for state in states:
+            self._state.labels(flow, state).set(state == now)
+
+    def overdue(self, flow: str, seconds: float | None) -> None:
+        """How long a flow that expects files has waited for one that is due."""
+        _show(self._overdue, flow, seconds)
+
+
+def _show(gauge: Gauge, flow: str, value: float | None) -> None:
+    if value is None:
+        gauge.remove(flow)
+    else:
+        gauge.labels(flow).set(value)
 
 
 def serve(port: int, registry: CollectorRegistry, *, host: str = LOOPBACK) -> None:

@@ -25,6 +25,7 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
 
+from engine.arrivals import Expected as Expected  # noqa: PLC0414 - a connector sees only this door
 from engine.arrivals import Files, Wish
 from engine.contract.making import Fate as Fate  # noqa: PLC0414 - a connector sees only this door
 from engine.contract.making import Making as Making  # noqa: PLC0414 - the same

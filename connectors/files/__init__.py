@@ -14,8 +14,8 @@ from connectors.files.config import FilesConfig
 from connectors.files.feeds import Feed
 from connectors.files.ledger import FILES
 from connectors.files.looking import compare, measure, preflight, provision, show_arrival
-from connectors.files.opening import open_source
-from connectors.files.seeing import announce, read, waiting
+from connectors.files.opening import looked, open_source
+from connectors.files.seeing import announce, expected, read, waiting
 from engine.arrivals import Files
 from engine.source import Connector
 
@@ -30,5 +30,5 @@ CONNECTOR: Final = Connector(
     compare=compare,
     show=show_arrival,
     keeps=FILES,
-    files=Files(read, waiting, announce),
+    files=Files(read, waiting, announce, expected, looked),
 )

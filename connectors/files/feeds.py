@@ -17,6 +17,7 @@ from connectors.files.containers import Container
 from connectors.files.controls import Controls
 from connectors.files.dialects import Delimited, Names
 from connectors.files.encodings import Encoding
+from connectors.files.expecting import Expect
 from connectors.files.jsons import JsonDocument, JsonLines
 from connectors.files.layouts import FixedWidth
 from connectors.files.patterns import both
@@ -106,6 +107,7 @@ class Feed(Said):
     xml: Xml | None = Field(default=None, description="the elements at a path")
     controls: Controls = Field(default=Controls(), description="what has to hold for a file")
     keys: Names = Field(default=(), description="the columns that know a record")
+    expect: Expect = Field(default=Expect(), description="when the next one is due")
     record_max_bytes: int = Field(default=DEFAULTS.record, ge=1, le=2**27, description="the largest record")
     content_max_bytes: int = Field(
         default=DEFAULTS.content, ge=1, description="the largest file, without its container"

@@ -81,6 +81,7 @@ def open_source(
             clock=clock,
             era=mark.era if mark else 0,
             published=mark.at.get(STREAM, 0) if mark else 0,
+            looked=dict(looked(mark.resume)) if mark else {},
             at=at,
         )
     finally:
@@ -98,6 +99,14 @@ def _ledger(config: FilesConfig, mark: Mark | None, kept: Kept) -> Ledger:
             raise GapSuspected(what, where=config.where, hint=answers(config.connection))
     known.change, known.last = max(known.change, change), max(known.last, arrival)
     return known
+
+
+def looked(resume: bytes) -> Mapping[str, int]:
+    """When the files of each feed were looked for first, as a mark says it."""
+    try:
+        return {feed: int(at_us) for feed, at_us in json.loads(resume).get("looked", {}).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ContractBroken(f"a mark that cannot be read: {error!r}") from None
 
 
 def _accepted(mark: Mark) -> Sequence[tuple[str, str]]:

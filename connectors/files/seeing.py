@@ -18,7 +18,7 @@ from connectors.files.opening import feeds_of, place_of
 from connectors.files.ready import Candidate, Standing, Watch
 from engine.arrivals import Control, Done, File
 from engine.arrivals import Standing as Seen
-from engine.source import TableSpec
+from engine.source import Expected, TableSpec
 
 
 def read(row: Mapping[str, Any]) -> File:
@@ -80,6 +80,12 @@ def _waits(standing: Standing, one: Candidate, partners: Mapping[str, str]) -> F
         modified_ns=one.stat.modified_ns,
         lies=f"{one.folder}/{one.shown}",
     )
+
+
+def expected(table: TableSpec) -> Expected | None:
+    """What a flow expects of its partner."""
+    (feed,) = feeds_of([table]).values()
+    return feed.expect.expected()
 
 
 def announce(config: FilesConfig, table: TableSpec, path: Path, records: int | None) -> str:

@@ -53,7 +53,10 @@ class Clock:
 
 @dataclass(slots=True)
 class FilesSource:
-    """The files of one connection; ``at`` is told each named step."""
+    """The files of one connection; ``looked`` is when each feed's were looked for first, for alarms alone.
+
+    ``at`` is told each named step.
+    """
 
     config: FilesConfig
     deciding: Deciding
@@ -63,6 +66,7 @@ class FilesSource:
     clock: Clock
     era: int
     published: int
+    looked: dict[str, int]
     at: Callable[[str], None]
     _steps: Iterator[Item | _Pause] = field(init=False)
     _queue: deque[Candidate] = field(default_factory=deque)
@@ -165,7 +169,7 @@ class FilesSource:
 
     def _mark(self, *, barrier: bool = False) -> Mark:
         at = {STREAM: self.published, STRAND: self.deciding.ledger.change}
-        resume = json.dumps({"version": 1, "published": self.published}).encode()
+        resume = json.dumps({"version": 1, "published": self.published, "looked": self.looked}).encode()
         return Mark(at, resume, self.era, self._committed_us, barrier)
 
     # what an earlier opening left
@@ -243,6 +247,8 @@ class FilesSource:
                 wanted = standing == "ready" or self.deciding.rejection(one) is not None
                 if wanted and open_.get((folder, one.shown)) != one.stat:
                     self._queue.append(one)
+        for feed in self.deciding.feeds.keys() - self.looked.keys():
+            self.looked[feed] = int(self.clock.wall() * _MILLION)
 
 
 def _busy(work: Generator[None, None, _T]) -> Generator[_Pause, None, _T]:

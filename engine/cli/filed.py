@@ -13,6 +13,7 @@ from typing import Final
 from engine.arrivals import UNDECIDED, Wish
 from engine.cli import screen, show
 from engine.plan import FlowPlan
+from engine.watch.expected import Awaited
 from engine.watch.files import LANDED, FileLook, Tally
 
 NONE: Final = "-"
@@ -194,12 +195,22 @@ def no_reject(one: FileLook) -> Trouble | None:
     return what, "the partner sends a corrected file; same_name of the flow says what that is"
 
 
-def tallied(one: Tally, now_us: int, option: str) -> Iterator[str]:
+def tallied(one: Tally, now_us: int, option: str, due: Awaited | None = None) -> Iterator[str]:
     """How the files of a feed stand, for ``status``."""
     sent = sum(one.states[state] for state in ("accepted", "published", "archived"))
     waits = f"{screen.count(one.waiting)} waiting"
     if one.oldest_us is not None:
         waits += f" (the oldest for {screen.seconds(max(0.0, (now_us - one.oldest_us) / 1e6))})"
     yield f"files of {one.feed}: {screen.count(sent)} accepted, {screen.count(one.refused)} refused, {waits}"
+    if due is not None:
+        yield f"  {awaits(due)}"
     if one.newest_refused is not None:
         yield f"  next ecluse{option} files show {one.newest_refused}"
+
+
+def awaits(due: Awaited) -> str:
+    """That a file is expected, and whether it is overdue."""
+    if due.overdue_s is None:
+        return f"expected {due.text}; nobody has looked for one yet, so whether it is overdue is not known"
+    late = f"overdue {screen.seconds(due.overdue_s)}" if due.overdue_s else "not overdue"
+    return f"expected {due.text}: the next by {moment(due.due_us)} (UTC), {late}"

@@ -8,6 +8,7 @@ that were sent are never called back.
 from __future__ import annotations
 
 import getpass
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from engine.plan import FlowPlan
 from engine.source import TableSpec
 from engine.template.mistakes import nearest
 from engine.watch import files as watched
+from engine.watch.expected import Awaited, awaited
 from engine.watch.files import LANDED, FileLook, Shelf, Wanted
 
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -71,17 +73,25 @@ def ls(
     plan = compose.build(call)
     since_us = _since(since, datetime.now(UTC)) if since else 0
     found: list[FileLook] = []
-    fitting = 0
+    due: list[Awaited] = []
+    fitting, now_us = 0, time.time_ns() // 1000
     with shelves.shelves(call, plan, of) as named:
         for shelf, _ in named:
             feeds = _feeds(shelf, feed or (), all_of=of in (None, shelf.capture.name))
             wanted = Wanted(states=state or (), feeds=feeds, since_us=since_us, limit=limit)
             seen = watched.look(shelf, shelves.waiting(call, shelf.capture), wanted)
             found, fitting = [*found, *seen.files], fitting + seen.fitting
+            due += [
+                each for each in awaited(shelf, seen.newest_us, now_us) if not feeds or each.feed in feeds
+            ]
     if as_json:
-        show.data({"files": [each.as_dict() for each in found], "fitting": fitting})
+        told = [each.as_dict() for each in due]
+        show.data({"files": [each.as_dict() for each in found], "fitting": fitting, "expected": told})
         return
     show.table(filed.COLUMNS, [filed.row(each) for each in found])
+    for each in due:
+        if each.overdue_s != 0:  # it is overdue, or nobody knows
+            show.line(f"{each.feed}: {filed.awaits(each)}")
     if fitting > len(found):
         show.note(f"the newest {len(found)} of {fitting}: --limit 0 shows all")
     for text in filed.after_listing(found, project_option(call)):

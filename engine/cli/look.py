@@ -48,19 +48,23 @@ def status(context: typer.Context, flow: Flow = None, as_json: Json = False) -> 
     stale = observe.stale_keys(plan, places.lake_root(call, plan), look)
     plans = {planned.name: planned for planned in plan.flows}
     captures = [c for c in look.captures if any(c.capture == f.capture for f in flows)]
-    tallies = shelves.tallies(call, plan, {f.flow for f in flows}) if "kafka" not in look.silent else []
+    files = [] if "kafka" in look.silent else shelves.tallies(call, plan, {f.flow for f in flows}, look.at_us)
     if as_json:
         show.data({
             "at_us": look.at_us, "captures": [c.as_dict() for c in captures],
             "flows": [{**f.as_dict(), "keys_waiting": stale.get(f.flow)} for f in flows],
-            "files": [{"connection": name, **tally.as_dict()} for name, tally in tallies],
+            "files": [
+                {"connection": name, **tally.as_dict(), "expected": due and due.as_dict()}
+                for name, tally, due in files
+            ],
             "silent": dict(look.silent),
         })  # fmt: skip
         return
     show.table(screen.STATUS_COLUMNS, screen.status_rows(flows))
     show.table(screen.CAPTURE_COLUMNS, screen.capture_rows(captures))
-    files = (text for _, tally in tallies for text in filed.tallied(tally, look.at_us, project_option(call)))
-    for text in (*screen.readings(captures), *screen.stops(captures), *files):
+    option = project_option(call)
+    told = [text for _, tally, due in files for text in filed.tallied(tally, look.at_us, option, due)]
+    for text in (*screen.readings(captures), *screen.stops(captures), *told):
         show.line(text)
     for one in flows:
         for text in (

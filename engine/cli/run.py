@@ -42,9 +42,11 @@ def add(app: typer.Typer) -> None:
     """Put these verbs into the application."""
     workers = typer.Typer(no_args_is_help=True, help="Run one worker in the foreground.")
     from engine.cli.land import landing
+    from engine.cli.watch import watch
 
     workers.command("capture")(capture)
     workers.command("landing")(landing)
+    workers.command("watch")(watch)
     app.add_typer(workers, name="run", rich_help_panel=PANEL)
 
 

@@ -22,7 +22,8 @@ from engine.registry import HttpRegistry
 from engine.template.mistakes import nearest
 from engine.topic import KafkaTopic
 from engine.watch import lake
-from engine.watch.files import Shelf, Tally, tally
+from engine.watch.expected import Awaited, awaited
+from engine.watch.files import Shelf, Tally, newest_us, tally
 from engine.watch.lag import LandingReading
 
 
@@ -54,33 +55,62 @@ def chosen(call: Call, plan: ProjectPlan, name: str | None) -> list[tuple[Captur
 
 
 @contextmanager
-def shelves(call: Call, plan: ProjectPlan, name: str | None) -> Iterator[list[tuple[Shelf, Marks]]]:
-    """The files of the connections that were named, and where wishes about them are."""
+def shelves(
+    call: Call, plan: ProjectPlan, name: str | None, *, lake: bool = True
+) -> Iterator[list[tuple[Shelf, Marks]]]:
+    """The files of the connections that were named, and where wishes about them are.
+
+    ``lake``: whether what has landed is of interest.
+    """
     named = chosen(call, plan, name)
     where = places.find(call, plan)
     topic = KafkaTopic(where.kafka, row_bytes_max=MARK_BYTES_MAX)
     try:
         marks, registry = Marks(topic, plan.name, iso_now), HttpRegistry(where.registry)
-        landings = landed(where.lake, [flow for _, flows in named for flow in flows])
+        flows_named = [flow for _, flows in named for flow in flows]
+        landings = landed(where.lake, flows_named) if lake else None
         found = []
         for capture, flows in named:
             of = files_of(capture)
             assert of is not None  # noqa: S101 - those that were chosen
-            wishes = marks.wishes(capture.name)
-            found.append((Shelf(capture, flows, topic, registry, of.read, landings, wishes), marks))
+            wishes, mark = marks.wishes(capture.name), marks.find(capture.name).mark
+            expected = {_feed(flow): its for flow in flows if (its := of.expected(flow.table)) is not None}
+            looked = {} if mark is None else of.looked(mark.resume)
+            shelf = Shelf(capture, flows, topic, registry, of.read, landings, wishes, expected, looked)
+            found.append((shelf, marks))
         yield found
     finally:
         topic.close()
 
 
-def tallies(call: Call, plan: ProjectPlan, flows: Collection[str]) -> list[tuple[str, Tally]]:
+def _feed(flow: FlowPlan) -> str:
+    return f"{flow.table.schema}.{flow.table.table}"
+
+
+def awaiting(call: Call, plan: ProjectPlan, now_us: int) -> list[Awaited]:
+    """The feeds of a project that expect files; raises where the ledger does not answer."""
+    found: list[Awaited] = []
+    if any(_expects(capture, flows) for capture, flows in chosen(call, plan, None)):
+        with shelves(call, plan, None, lake=False) as named:
+            for shelf, _ in named:
+                newest = newest_us(shelf) if shelf.expected else {}
+                found += awaited(shelf, newest, now_us)
+    return found
+
+
+def _expects(capture: CapturePlan, flows: Sequence[FlowPlan]) -> bool:
+    of = files_of(capture)
+    return of is not None and any(of.expected(flow.table) is not None for flow in flows)
+
+
+Tallied = tuple[str, Tally, Awaited | None]
+"""A connection, how the files of one of its feeds stand, and whether one is due there."""
+
+
+def tallies(call: Call, plan: ProjectPlan, flows: Collection[str], now_us: int) -> list[Tallied]:
     """How the files of flows stand, by connection; nothing, and a word, where the ledger does not answer."""
-    found: list[tuple[str, Tally]] = []
-    feeds = {
-        (flow.connection, f"{flow.table.schema}.{flow.table.table}")
-        for flow in plan.flows
-        if flow.name in flows
-    }
+    found: list[Tallied] = []
+    feeds = {(flow.connection, _feed(flow)) for flow in plan.flows if flow.name in flows}
 
     def count() -> None:
         with shelves(call, plan, None) as named:
@@ -88,7 +118,11 @@ def tallies(call: Call, plan: ProjectPlan, flows: Collection[str]) -> list[tuple
                 name = shelf.capture.name
                 if name in {connection for connection, _ in feeds}:
                     its = tally(shelf, waiting(call, shelf.capture))
-                    found.extend((name, one) for feed, one in its.items() if (name, feed) in feeds)
+                    newest = {feed: one.newest_us for feed, one in its.items() if one.newest_us is not None}
+                    due = {one.feed: one for one in awaited(shelf, newest, now_us)}
+                    found.extend(
+                        (name, one, due.get(feed)) for feed, one in its.items() if (name, feed) in feeds
+                    )
 
     if chosen(call, plan, None):
         error = failure("files", count)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from engine.arrivals import UNDECIDED, File, Wish
+from engine.arrivals import UNDECIDED, Expected, File, Standing, Wish
 from engine.newest import newest
 from engine.plan import CapturePlan, FlowPlan
 from engine.registry import Registry
@@ -20,11 +20,16 @@ from engine.topic import Topic
 from engine.watch.lag import LandingReading
 
 LANDED: Final = "landed"
+TAKEN: Final[frozenset[Standing]] = frozenset({"accepted", "published", "archived"})
+"""How a file stands that was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Where the files of one connection are found; ``landings`` is None where the lake does not answer."""
+    """Where the files of one connection are found; ``landings`` is None where the lake does not answer.
+
+    ``expected`` is what its feeds expect, and ``looked`` when files of each were looked for first.
+    """
 
     capture: CapturePlan
     flows: Sequence[FlowPlan]
@@ -33,6 +38,8 @@ class Shelf:
     read: Callable[[Mapping[str, Any]], File]
     landings: Mapping[str, LandingReading] | None = None
     wishes: Sequence[Wish] = ()
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+    looked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +99,14 @@ class Wanted:
 
 @dataclass(slots=True)
 class Found:
-    """The files that were wanted, those that wait first, then the newest; and how many there are."""
+    """The files that were wanted, those that wait first, then the newest; and how many there are.
+
+    ``newest_us`` is when the newest accepted file of each feed was accepted, whatever was wanted.
+    """
 
     files: list[FileLook]
     fitting: int
+    newest_us: Mapping[str, int]
 
 
 def decided(shelf: Shelf) -> Iterator[File]:
@@ -124,14 +135,29 @@ class _Still:
         return file.key in self._keys
 
 
+def newest_us(shelf: Shelf) -> dict[str, int]:
+    """When the newest accepted file of each feed was accepted."""
+    found: dict[str, int] = {}
+    for file in decided(shelf):
+        _note(found, file)
+    return found
+
+
+def _note(newest: dict[str, int], file: File) -> None:
+    if file.state in TAKEN and file.decided_us is not None:
+        newest[file.feed] = max(newest.get(file.feed, 0), file.decided_us)
+
+
 def look(shelf: Shelf, waiting: Sequence[File], wanted: Wanted) -> Found:
     """The files of a connection; ``waiting`` lie in their folders."""
     still, fitting = _Still(), 0
+    newest: dict[str, int] = {}
 
     def fits() -> Iterator[FileLook]:
         nonlocal fitting
         for file in decided(shelf):
             still.saw(file)
+            _note(newest, file)
             one = _seen(shelf, file)
             if wanted.fits(one):
                 fitting += 1
@@ -145,7 +171,7 @@ def look(shelf: Shelf, waiting: Sequence[File], wanted: Wanted) -> Found:
     waits = [_seen(shelf, file) for file in reversed(waiting) if file not in still]
     waits = [one for one in waits if wanted.fits(one)]
     both = [*waits, *found]
-    return Found(both[: wanted.limit] if wanted.limit else both, fitting + len(waits))
+    return Found(both[: wanted.limit] if wanted.limit else both, fitting + len(waits), newest)
 
 
 def _seen(shelf: Shelf, file: File) -> FileLook:
@@ -182,13 +208,17 @@ def open_beside(shelf: Shelf, one: FileLook) -> int | None:
 
 @dataclass(slots=True)
 class Tally:
-    """The files of one feed: how many stand how, since when the oldest waits, the newest that is refused."""
+    """The files of one feed: how many stand how, since when the oldest waits, the newest that is refused.
+
+    ``newest_us`` is when the newest accepted one was accepted.
+    """
 
     feed: str
     states: Counter[str] = field(default_factory=Counter)
     problems: int = 0
     oldest_us: int | None = None
     newest_refused: int | None = None
+    newest_us: int | None = None
 
     @property
     def waiting(self) -> int:
@@ -206,6 +236,8 @@ class Tally:
         self.problems += file.problems or 0
         if file.state == "refused":
             self.newest_refused = max(self.newest_refused or 0, file.arrival or 0)
+        if file.state in TAKEN and file.decided_us is not None:
+            self.newest_us = max(self.newest_us or 0, file.decided_us)
         if file.state in UNDECIDED:
             at_us = file.modified_ns // 1000
             self.oldest_us = at_us if self.oldest_us is None else min(self.oldest_us, at_us)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
+from engine.embedded import ports
 from tests.support.partner_project import Partner
 from tests.support.services import Services
 from tests.support.waits import wait_until
@@ -26,6 +30,21 @@ def stands(partner: Partner, name: str, states: set[str]) -> Callable[[], bool]:
     return lambda: (found := partner.files().get(name)) is not None and found["state"] in states
 
 
+def late(partner: Partner, feed: str) -> float:
+    overdue_s: float = partner.awaited()[feed]["overdue_s"]
+    return overdue_s
+
+
+def sample(port: int, name: str) -> float | None:
+    """A number as ``run watch`` shows it; None where it does not."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            lines = page.read().decode().splitlines()
+    except URLError:  # it does not listen yet
+        return None
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), None)
+
+
 def test_a_file_is_followed_from_its_folder_to_its_table_refused_mended_and_taken_again(
     partner: Partner,
 ) -> None:
@@ -35,6 +54,9 @@ def test_a_file_is_followed_from_its_folder_to_its_table_refused_mended_and_take
     partner.drop("LETTERS_1.csv", "id,town\n1,Dax\n")
     partner.drop("LETTERS_2.csv", "id,town\n2,Evry\n")
     before = partner.files()
+    assert {feed: one["overdue_s"] for feed, one in partner.awaited().items()} == {
+        "acme.letters": None, "acme.orders": None,
+    }  # fmt: skip
     assert {name: (one["state"], one["arrival"]) for name, one in before.items()} == {
         "ORDERS_1.csv": ("ready", None), "ORDERS_2.csv": ("ready", None),
         "LETTERS_1.csv": ("arriving", None), "LETTERS_2.csv": ("arriving", None),
@@ -76,8 +98,25 @@ def test_a_file_is_followed_from_its_folder_to_its_table_refused_mended_and_take
         assert told.stderr.startswith("files.decided: ORDERS_1.csv (arrival ")
         assert "next the partner sends a corrected file" in told.stderr
 
+    # orders are due each second, and letters tomorrow at the earliest; nobody's worker is asked
+    wait_until(lambda: late(partner, "acme.orders") > 0, "orders are overdue", limit_s=30, every_s=0.5)
+    assert late(partner, "acme.letters") == 0
+    capture.kill()
+    before_s = late(partner, "acme.orders")
+    wait_until(lambda: late(partner, "acme.orders") > before_s, "it grows", limit_s=30, every_s=0.5)
+    port = ports.free(set())
+    watch = partner.start("watch", "--metrics-port", str(port), "--every", "1")
+    seen_s = partial(sample, port, 'ecluse_feed_overdue_seconds{flow="acme.orders"}')
+    wait_until(lambda: (seen_s() or 0) > before_s, "who watches sees it, too", limit_s=30, every_s=0.5)
+    assert sample(port, 'ecluse_feed_overdue_seconds{flow="acme.letters"}') == 0
+    assert sample(port, 'ecluse_kafka_lag_records{flow="acme.orders"}') == 2
+    assert watch.stop() == 0, watch.text()
+    listed = partner.ecluse("files", "ls", "--feed", "orders").stdout
+    assert "acme.orders: expected every 1s: the next by " in listed
+    assert ", overdue " in listed
+    assert "expected by 06:30 Europe/Paris" in partner.ecluse("status").stdout
+
     # the flow is mended, and the refused file taken again, by the capture that runs
-    capture.stop()
     partner.write(columns="[id, city]")
     partner.capture()
     asked = partner.ecluse("files", "requeue", str(refused["arrival"]), "--why", "they say city")

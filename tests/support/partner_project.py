@@ -45,6 +45,7 @@ spec:
       ready: {{by: rename, suffix: .part}}
       layout: {layout}
       controls: {controls}
+      expect: {{every: 1s}}
     letters:
       feed: letters
       files: LETTERS_*.csv
@@ -52,6 +53,7 @@ spec:
       layout: {{columns: [id, town], delimiter: ","}}
       keys: [id]
       mode: scd1
+      expect: {{by: "06:30", timezone: Europe/Paris, days: [mon, tue, wed, thu, fri]}}
 """
 
 
@@ -106,6 +108,10 @@ class Partner:
         for one in self.told("files", "ls", *words)["files"]:
             found.setdefault(one["name"], one)
         return found
+
+    def awaited(self) -> dict[str, dict[str, Any]]:
+        """What ``files ls`` says of the files that are expected, by feed."""
+        return {one["feed"]: one for one in self.told("files", "ls")["expected"]}
 
     def start(self, *words: str) -> Worker:
         """A worker."""

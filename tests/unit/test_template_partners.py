@@ -317,7 +317,7 @@ def test_nobody_takes_the_name_of_what_a_connection_keeps(tmp_path: Path) -> Non
     told = mistakes(project(tmp_path, {"flows/post.yaml": text}))
 
     (line,) = told
-    assert line.startswith("<shipped>/partner_fixed_width.yaml:34:14: template.bad-name: ")
+    assert line.startswith("<shipped>/partner_fixed_width.yaml:35:14: template.bad-name: ")
     assert '"sftp._files" is what the connection keeps for itself, in flow post_scans at' in line
 
 
