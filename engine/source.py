@@ -53,12 +53,14 @@ Field = bytes | None | Literal[Unchanged.UNCHANGED]
 Row = tuple[str, Sequence[Field] | None, Sequence[Field] | None]
 """(op, before, after), fields in the relation's order. ``before`` of a delete holds at least the key.
 
-Op is create ``c``, update ``u``, delete ``d`` or read by a snapshot ``r``; of a control row, truncate ``t``
-or floor ``f``.
+Op is create ``c``, update ``u``, delete ``d`` or read by a snapshot ``r``; of a control row, truncate ``t``,
+floor ``f`` or withdrawal ``w``.
 
 An update that changes the key is two rows that share an index: ``d`` of the old key, then ``c`` of the new
 one at minor + 1; the connector gives the pair as one row with op ``k`` (before: old key, after: new row).
-A control row ``t`` has neither image.
+A control row has neither image. ``w`` takes back one transaction of the stream, and nothing that lies before
+or behind it: the one that its own era and major name. It comes in a strand of its own, behind what takes the
+place of those rows; its ``tx`` is the major of that.
 """
 
 STREAM: Final = "stream"

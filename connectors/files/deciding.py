@@ -90,7 +90,7 @@ class Deciding:
             raise Refused("file.duplicate", f"the same bytes came as arrival {same}")
         before = self.ledger.same_name(table, one.shown)
         if before is not None and feed.same_name == "reject":
-            raise Refused("file.name", f"arrival {before} had the same name, with other bytes")
+            raise Refused("file.name", f"arrival {before[0]} had the same name, with other bytes")
 
     def _judge(self, one: Candidate, feed: Feed, table: str, sha256: str) -> Generator[None, None, Judged]:
         today = datetime.fromtimestamp(self.wall(), UTC).date()
@@ -112,8 +112,9 @@ class Deciding:
             }
             if judged.totals.alarm and not code:
                 more |= {"code": SEQUENCE, "reason": judged.totals.alarm}
-        if not code and feed.same_name == "supersede":
-            more["supersedes"] = self.ledger.same_name(table, one.shown)
+        before = self.ledger.same_name(table, one.shown)
+        if not code and before is not None and feed.same_name == "supersede":
+            more["supersedes"], more["superseded_era"] = before
         return Entry(
             arrival=self.ledger.number(),
             opening="",

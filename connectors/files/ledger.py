@@ -36,11 +36,12 @@ class Entry:
 
     ``feed`` is the flow's table (``partner.feed``). ``records`` are the details, ``problems`` those of them
     that are not fit, ``totals`` counts and control totals. ``supersedes`` is the arrival of the file that it
-    takes the place of. ``code`` and ``reason`` say why it was refused, or what there is to know of one that
-    was taken. ``ends`` are the offsets behind its last record, by partition. ``moved_to`` is where the file
-    lies now, below the root. ``sent`` is 1 where a file was refused when some of its records may have been
-    sent. ``asked`` is what became of the newest wish about it. ``change`` is the batch in which the entry was
-    written, 0 before.
+    takes the place of, and ``superseded_era`` the era in which that one's records were sent; ``era`` is the
+    same of its own, once they are. An era that is not known is that of now. ``code`` and ``reason`` say why
+    it was refused, or what there is to know of one that was taken. ``ends`` are the offsets behind its last
+    record, by partition. ``moved_to`` is where the file lies now, below the root. ``sent`` is 1 where a file
+    was refused when some of its records may have been sent. ``asked`` is what became of the newest wish about
+    it. ``change`` is the batch in which the entry was written, 0 before.
     """
 
     arrival: int
@@ -67,6 +68,8 @@ class Entry:
     moved_to: str = ""
     sent: int = 0
     asked: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    era: int | None = None
+    superseded_era: int | None = None
 
     @property
     def taken(self) -> bool:
@@ -74,13 +77,15 @@ class Entry:
         return self.state != "refused"
 
 
+_LATER: Final = ("era", "superseded_era")
+"""What entries of an older version do not have."""
 _NUMBERS: Final = frozenset(
     {
         "arrival", "change", "size", "modified_ns", "decided_us", "records", "problems", "sequence",
-        "supersedes", "published_us", "sent",
+        "supersedes", "published_us", "sent", "era", "superseded_era",
     }
 )  # fmt: skip
-_MAYBE: Final = frozenset({"sequence", "supersedes", "published_us"})
+_MAYBE: Final = frozenset({"sequence", "supersedes", "published_us", *_LATER})
 _NAMES: Final = tuple(one.name for one in fields(Entry))
 _TREES: Final = ("totals", "ends", "asked")
 
@@ -128,7 +133,8 @@ def _field(value: object) -> Field:
 def entry(kept: Mapping[str, Any]) -> Entry:
     """An entry as the topic gave it back."""
     try:
-        said = {name: kept[name] for name in _NAMES}
+        said: dict[str, Any] = {name: kept[name] for name in _NAMES if name not in _LATER}
+        said |= {name: kept.get(name) for name in _LATER}
         said |= {name: json.loads(said[name]) for name in _TREES}
     except (KeyError, ValueError, TypeError) as error:
         raise ContractBroken(f"an entry of the ledger of files that cannot be read: {error!r}") from None
@@ -186,7 +192,7 @@ class Ledger:
         self._opening = opening
         self._open: dict[int, Entry] = {}
         self._by_hash: dict[tuple[str, bytes], int] = {}
-        self._by_name: dict[tuple[str, str], int] = {}
+        self._by_name: dict[tuple[str, str], tuple[int, int | None]] = {}
         self._numbered: dict[str, tuple[int, int]] = {}  # arrival and number of the newest file with one
         self._changed: dict[int, Entry] = {}
         self.change, self.last = change, arrival
@@ -211,8 +217,8 @@ class Ledger:
         """The file of a feed that had these bytes and was taken."""
         return self._by_hash.get((feed, bytes.fromhex(sha256)))
 
-    def same_name(self, feed: str, name: str) -> int | None:
-        """The newest file of a feed that had this name and was taken."""
+    def same_name(self, feed: str, name: str) -> tuple[int, int | None] | None:
+        """The newest file of a feed that had this name and was taken, and the era of its records."""
         return self._by_name.get((feed, name))
 
     def sequence(self, feed: str) -> int | None:
@@ -244,13 +250,22 @@ class Ledger:
         name, bytes_ = (one.feed, one.name), (one.feed, bytes.fromhex(one.sha256))
         if not one.taken:
             if self._by_hash.get(bytes_) == one.arrival:  # it was accepted, and could not be published
-                del self._by_hash[bytes_], self._by_name[name]
+                del self._by_hash[bytes_]
+                self._forget(name, one)
             return
         self._by_hash[bytes_] = one.arrival
-        self._by_name[name] = max(self._by_name.get(name, 0), one.arrival)
+        if self._by_name.get(name, (0, None))[0] <= one.arrival:
+            self._by_name[name] = one.arrival, one.era
         if one.sequence is not None:
             newest = self._numbered.get(one.feed, (0, 0))
             self._numbered[one.feed] = max(newest, (one.arrival, one.sequence))
+
+    def _forget(self, name: tuple[str, str], one: Entry) -> None:
+        """A file that was accepted has not taken the place of the one that had its name."""
+        if self._by_name.get(name, (0, None))[0] == one.arrival:
+            del self._by_name[name]
+            if one.supersedes is not None:
+                self._by_name[name] = one.supersedes, one.superseded_era
 
 
 def ends_of(ends: Ends, feed: str) -> Mapping[str, int]:

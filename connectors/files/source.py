@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from connectors.files import reading
@@ -104,7 +105,8 @@ class FilesSource:
         for one in self.deciding.ledger:
             if one.state == "accepted" and one.arrival <= covered:
                 now = int(self.clock.wall() * _MILLION)
-                one = replace(one, state="published", published_us=now, ends=ends_of(ends, one.feed))  # noqa: PLW2901
+                ends_ = ends_of(ends, one.feed)
+                one = replace(one, state="published", published_us=now, ends=ends_, era=mark.era)  # noqa: PLW2901
                 self.deciding.ledger.write(one)
                 self.at("files.published")
             if one.state == "published" or (one.state == "refused" and 0 < one.change <= written):
@@ -160,15 +162,32 @@ class FilesSource:
         except Refused as error:
             # it was accepted as the flow was declared then, and is read as it is declared now
             yield self._gap(one, f"cannot be read any more: {error.what}", error.code)
+            withdrawn: Mapping[str, int] = {}
+        else:
+            withdrawn = yield from self._withdraw(one, shape)
         staging.drop(one.sha256)
-        yield self._done(one)
+        yield self._done(one, withdrawn)
 
-    def _done(self, one: Entry) -> Mark:
+    def _withdraw(self, one: Entry, shape: Relation) -> Generator[Rows, None, Mapping[str, int]]:
+        """Take back the rows of the file whose place this one has taken, now that all of its own are out.
+
+        The strand is this file's own, because superseded files do not come in the order of their numbers.
+        """
+        old = one.supersedes
+        if old is None:
+            return {}
+        era = self.era if one.superseded_era is None else one.superseded_era
+        strand = f"supersedes.{one.arrival}"
+        yield Rows(shape, strand, era, old, 0, one.decided_us, one.arrival, [("w", None, None)])
+        self.at("files.withdrawn")
+        return {strand: old}
+
+    def _done(self, one: Entry, withdrawn: Mapping[str, int] = MappingProxyType({})) -> Mark:
         self.published, self._committed_us = one.arrival, max(self._committed_us, one.decided_us)
-        return self._mark()
+        return self._mark(withdrawn)
 
-    def _mark(self, *, barrier: bool = False) -> Mark:
-        at = {STREAM: self.published, STRAND: self.deciding.ledger.change}
+    def _mark(self, withdrawn: Mapping[str, int] = MappingProxyType({}), *, barrier: bool = False) -> Mark:
+        at = {STREAM: self.published, STRAND: self.deciding.ledger.change, **withdrawn}
         resume = json.dumps({"version": 1, "published": self.published, "looked": self.looked}).encode()
         return Mark(at, resume, self.era, self._committed_us, barrier)
 

@@ -88,8 +88,8 @@ def lines(one: FileLook, flows: Sequence[FlowPlan], option: str) -> list[show.Ro
     told += [("published", moment(file.published_us))] if file.published_us is not None else []
     told += list(_numbers(one))
     if file.supersedes is not None:
-        rows = f"rows that only it has stay, at _position.major = {file.supersedes}"
-        told.append(("supersedes", f"arrival {file.supersedes}; {rows}"))
+        gone = "whose rows are gone" if one.landed else "whose rows go once this one has landed"
+        told.append(("supersedes", f"arrival {file.supersedes}, {gone}"))
     told += list(_wishes(one))
     told += [("flow" if n == 0 else "", name) for n, name in enumerate(one.flows)]
     told += [("next" if n == 0 else "", text) for n, text in enumerate(following(one, flows, option))]

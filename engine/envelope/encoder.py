@@ -218,6 +218,7 @@ _SHAPES: Final[Mapping[str, tuple[tuple[bool, bool], ...]]] = {
     "k": ((True, True),),
     "t": ((False, False),),
     "f": ((False, False),),
+    "w": ((False, False),),
 }
 
 

@@ -3,7 +3,8 @@
 A position can come again only when a writer started again, so the ordinary batch compares each row with
 the height its partition had before, and with the writer it came from. A row from another writer stops the
 job; the batch then runs once with every position compared to all before it in its partition. The floor of a
-snapshot stands below the rows that it follows: it comes again only as a newer attempt.
+snapshot stands below the rows that it follows: it comes again only as a newer attempt. So does a withdrawal,
+which is no row: it stops the job too, and takes rows out of the table before the batch lands (``floors``).
 
 A small batch is committed by the native library where the table allows it (``native``), any other by Spark.
 
@@ -20,11 +21,11 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import given, halt, native, query, sieve, table
+from engine.lake import floors, given, halt, native, query, sieve, table
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
-from engine.lake.decode import Decoder
+from engine.lake.decode import WITHDRAWAL, Decoder
 from engine.lake.halt import Kind
 from engine.lake.handle import Handle
 from engine.lake.ranges import Range, size
@@ -75,6 +76,8 @@ _LANDING = (
     "partition", "offset", "op", "_position", "strand", "ts_us", "tx", "attempt", "unchanged", "i", "_reason"
 )  # fmt: skip
 """What rows and their counters are made of: ``observe`` copies every column that comes to it, used or not."""
+_IN_ORDER: Final = f"op NOT IN ('f', {WITHDRAWAL})"
+"""What stands above all that came before it in its strand and partition."""
 _PARTS = ("op", "writer", "_position", "strand", "early", "ts_us", "tx", "attempt", "unchanged", "unfit", "i")
 
 
@@ -95,6 +98,8 @@ def rows(
     needed = (*_LANDING, "writer") if batch.dedupe else _LANDING
     counted = observe(marked(decoded(raw, decoder), batch, known, needed), counters)
     lands = "" if known.checker is None else f" AND {known.checker.lands}"
+    if batch.floors_in_batch:
+        lands += f" AND op <> {WITHDRAWAL}"
     good = counted.frame.where(f"_reason IS NULL AND NOT _again{lands}")
     return Counted(query.select(good, columns(decoder, batch, ours)), counted.observation)
 
@@ -146,7 +151,8 @@ def observe(frame: DataFrame, counters: Mapping[str, str]) -> Counted:
 def marked(frame: DataFrame, batch: Batch, known: Known, keep: Sequence[str] = ("*",)) -> DataFrame:
     """Records with ``_again``: their position was there before, or a newer attempt brings their row.
 
-    With checks, ``_failed`` says which of them the others fail. Of their parts only those to ``keep`` go on.
+    So have the rows of a withdrawn transaction, which are counted apart. With checks, ``_failed`` says which
+    of them the others fail. Of their parts only those to ``keep`` go on.
     """
     found = _again(batch)
     if known.attempts:
@@ -155,7 +161,13 @@ def marked(frame: DataFrame, batch: Batch, known: Known, keep: Sequence[str] = (
         )
     if known.held is not None:
         frame = frame.join(known.held, F.col("_position") == F.col("_held"), "left")
-        found = f"({found}) OR (_reason IS NULL AND op <> 'f' AND _held IS NOT NULL)"
+        found = f"({found}) OR (_reason IS NULL AND {_IN_ORDER} AND _held IS NOT NULL)"
+    if batch.withdrawn:
+        found = f"({found}) OR (_reason IS NULL AND {_IN_ORDER} AND {_gone(batch)})"
+    if not batch.floors_in_batch:
+        found = (
+            f"CASE WHEN _reason IS NULL AND op = {WITHDRAWAL} THEN {halt.sql(Kind.FLOOR)} ELSE {found} END"
+        )
     if known.checker is None:
         return query.select(frame, [*keep, f"{found} AS _again"])
     again = query.select(frame, ["*", f"{found} AS _again"])
@@ -175,13 +187,17 @@ def _again(batch: Batch) -> str:
         "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
     below = f"coalesce(_position <= {before}, false) OR {below_water(batch.waters, batch.span)}"
-    return f"_reason IS NULL AND op <> 'f' AND ({below})"
+    return f"_reason IS NULL AND {_IN_ORDER} AND ({below})"
+
+
+def _gone(batch: Batch) -> str:
+    return floors.taken("_position", batch.withdrawn)
 
 
 def again(waters: Waters, span: Range) -> str:
     """The ordinary comparison: with the partition's height, and halting on another writer."""
     writer = given.by_partition({p: waters[p].writer for p in span if p in waters})
-    stop, after = halt.sql(Kind.WRITER, "writer"), f"op <> 'f' AND {below_water(waters, span)}"
+    stop, after = halt.sql(Kind.WRITER, "writer"), f"{_IN_ORDER} AND {below_water(waters, span)}"
     return (
         "CASE WHEN _reason IS NOT NULL THEN false "
         f"WHEN NOT (writer <=> {writer}) THEN {stop} ELSE {after} END"
@@ -213,12 +229,14 @@ def counts(batch: Batch, checker: Checker | None = None) -> dict[str, str]:
     found = {
         "n": "count(1)",
         "bad": "count(_reason)",
-        "again": "count(CASE WHEN _again THEN 1 END)",
+        "again": f"count(CASE WHEN _again AND NOT {_gone(batch)} THEN 1 END)",
         "first_us": "min(ts_us)",
         "last_us": "max(ts_us)",
     }
     for p in sorted(batch.span):
         found[f"p{p}"] = f"max(CASE WHEN partition = {p} AND _reason IS NULL THEN _position END)"
+    if batch.withdrawn:
+        found["late"] = f"count(CASE WHEN _again AND {_gone(batch)} THEN 1 END)"
     if batch.dedupe:
         for p in sorted(batch.span):
             found[f"w{p}"] = f"max(CASE WHEN partition = {p} AND _reason IS NULL THEN writer END)"
@@ -231,6 +249,7 @@ def seen(batch: Batch, got: Mapping[str, Any], checker: Checker | None = None) -
         read=got["n"],
         bad=got["bad"] + got.get("held", 0),
         duplicates=got["again"],
+        late=got.get("late", 0),
         dropped=got.get("dropped", 0),
         checks={} if checker is None else checker.counted(got, size(batch.span)),
         committed_us_min=got["first_us"],

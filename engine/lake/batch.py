@@ -22,6 +22,8 @@ Position = tuple[int, int, int]
 """(era, major, minor)."""
 
 
+Withdrawn = frozenset[tuple[int, int]]
+"""The (era, major) of transactions that were taken back."""
 Window = tuple[int, int]
 """Of some batches in a row: the records that were read, and those that went into quarantine."""
 EMPTY: Final[Window] = (0, 0)
@@ -64,7 +66,8 @@ class Batch:
     ``doubt``: up to there positions may stand in the table whatever the waters say.
     ``dedupe``: positions are compared inside the batch too, because a newer writer appears in it.
     ``foreign`` are the schema ids that were known to be nobody's. ``floor``: rows below it lose (scd1),
-    ``floor_op``: because of what.
+    ``floor_op``: because of what. ``withdrawn``: so do the rows of these transactions; the tombstones have
+    them all, so that no commit says it again. ``floors_in_batch``: records of this batch say such things.
     ``stubs``: (partition, offset) of stubs of rows above the size limit that are quarantined, as a person
     has accepted; ``refused``: so are rows that fail a check which stops the flow. ``aside``: blocked schema
     ids whose records are quarantined, as a person has accepted, and the reason that stands there.
@@ -86,6 +89,7 @@ class Batch:
     floor: Position | None = None
     floors_in_batch: bool = False
     floor_op: str = "t"
+    withdrawn: Withdrawn = frozenset()
     stubs: frozenset[tuple[int, int]] = frozenset()
     refused: frozenset[tuple[int, int]] = frozenset()
     aside: Mapping[int, str] = field(default_factory=dict)
@@ -212,7 +216,7 @@ class Seen:
     dropped: int = 0  # by a check that says so
     checks: Mapping[str, int] = field(default_factory=dict)  # rows that failed it, by check
     unset: int = 0  # sound records without a row to apply them to, quarantined as such
-    remembered: int = 0  # deletes and floors: rows of the tombstones' own commit
+    remembered: int = 0  # deletes, floors and withdrawals: rows of the tombstones' own commit
     leaving: int = 0  # rows of the table that its deletes and floors meet
     committed_us_min: int | None = None
     committed_us_max: int | None = None

@@ -29,8 +29,12 @@ if TYPE_CHECKING:
     from engine.lake.texts import Texts
 
 NONCE_BYTES: Final = 16
-CONTROL: Final = "'t', 'f'"
-"""The ops of rows that have no image: each is a floor, and what stands below its position is gone."""
+FLOOR: Final = "'t', 'f'"
+"""The ops of rows that are a floor: what stands below their position is gone."""
+WITHDRAWAL: Final = "'w'"
+"""The op of a row that takes back the transaction which its position names, in a strand of its own."""
+CONTROL: Final = f"{FLOOR}, {WITHDRAWAL}"
+"""The ops of rows that have no image."""
 _HEAD: Final = {"name": "__head", "type": {"type": "fixed", "name": "Head", "size": 5}}
 _END: Final = {"name": "__end", "type": {"type": "fixed", "name": "End", "size": NONCE_BYTES}}
 _SOURCE: Final = ("ts_us", "snapshot", "strand")
@@ -226,7 +230,9 @@ class Decoder:
         if self.gap is not None:
             era, major = self.gap
             at = f"_position.era > {era} OR (_position.era = {era} AND _position.major >= {major})"
-            stops.insert(0, f"WHEN {at} THEN {halt.sql(Kind.GAP)}")
+            # a withdrawal belongs to the rows that it follows, and waits where they do
+            behind = f"op = {WITHDRAWAL} AND try_cast(substring_index(tx, ':', 1) AS bigint) >= {major}"
+            stops.insert(0, f"WHEN {at} OR ({behind}) THEN {halt.sql(Kind.GAP)}")
         aside = "".join(
             f"WHEN substring(value, 1, 5) = X'{header(i)}' THEN {quote(reason)} "
             for i, reason in sorted(self.aside.items())
@@ -243,7 +249,7 @@ class Decoder:
         ]
         # the same columns come in the same order; a sort would be a lambda, which Spark does not compile
         unfit = "WHEN size(unfit) > 0 THEN concat('unfit:', array_join(map_keys(unfit), ','))"
-        strand = f"WHEN strand <> '{STREAM}' AND attempt IS NULL THEN 'strand-unknown'"
+        strand = f"WHEN strand <> '{STREAM}' AND attempt IS NULL AND op <> {WITHDRAWAL} THEN 'strand-unknown'"
         ops = f"WHEN op NOT IN ('c', 'u', 'd', 'r', {CONTROL}) THEN 'op-unknown'"
         empty = f"WHEN op NOT IN ({CONTROL}) AND i IS NULL THEN 'image-null'"
         keyless = [

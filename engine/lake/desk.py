@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from engine.errors import SchemaBlocked
 from engine.lake.answer import Answer
-from engine.lake.batch import Position, Water
+from engine.lake.batch import Position, Water, Withdrawn
 from engine.lake.book import Book
 from engine.lake.decode import Writer
 from engine.lake.evolve import Target
@@ -98,6 +98,7 @@ class Standing:
     blocked: dict[int, SchemaBlocked] = field(default_factory=dict)
     aside: dict[int, str] = field(default_factory=dict)  # see ``Batch``: kept from commit to commit
     floor: Position | None = None
+    withdrawn: Withdrawn = frozenset()
     doubt: Position | None = None  # see ``landed``
     three_state: bool = False
     large: bool = False  # it has had a record that ``native`` does not hold in memory

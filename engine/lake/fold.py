@@ -17,8 +17,9 @@ from typing import Any
 from engine.lake import halt
 from engine.lake.append import at_most
 from engine.lake.batch import Batch, Position
-from engine.lake.decode import CONTROL, Writer, header, name, quote
+from engine.lake.decode import CONTROL, WITHDRAWAL, Writer, header, name, quote
 from engine.lake.evolve import Target, absent, initial
+from engine.lake.floors import GONE, TAKEN, taken
 from engine.lake.halt import Kind
 from engine.names import avro_name
 from engine.schema import Binary, Boolean, Float32, Float64, Type, delta
@@ -129,8 +130,8 @@ class Fold:
         """The MERGE of a batch from the view ``ecluse_source``."""
         on = " AND ".join(f"t.{name(k)} = s.k{n}" for n, k in enumerate(self.keys))
         newer = "s._position > t._position"
-        delete = "" if self.soft else f"WHEN MATCHED AND {newer} AND s.op = 'd' THEN DELETE "
-        insert = "" if self.soft else " AND s.op <> 'd'"
+        delete = "" if self.soft else f"WHEN MATCHED AND {newer} AND s.op IN ({GONE}) THEN DELETE "
+        insert = "" if self.soft else f" AND s.op NOT IN ({GONE})"
         said = self._said(batch)
         sets = [f"{name(c)} = {self._updated(n, c)}" for n, c in enumerate(self.others)]
         sets += [f"{name(k)} = s.k{n}" for n, k in enumerate(self.keys) if k in self.signed]
@@ -152,27 +153,40 @@ class Fold:
 
     def _said(self, batch: Batch) -> dict[str, str]:
         found = {
-            "_op": "s.op",
+            "_op": f"if(s.op = '{TAKEN}', {WITHDRAWAL}, s.op)" if batch.withdrawn else "s.op",
             "_position": "s._position",
             "_tx": "s.tx",
             "_committed_at": "timestamp_micros(s.us)",
             "_landed_at": f"timestamp_micros({batch.landed_at_us}L)",
         }
-        return {**found, "_deleted": "s.op = 'd'"} if self.soft else found
+        return {**found, "_deleted": f"s.op IN ({GONE})"} if self.soft else found
 
     def _truncated(self, batch: Batch) -> str:
-        if not batch.floors_in_batch or batch.floor is None:
+        if not batch.floors_in_batch:
             return ""
-        under = f" WHEN NOT MATCHED BY SOURCE AND {below('t._position', batch.floor)}"
+        under = f" WHEN NOT MATCHED BY SOURCE AND {swept('t._position', batch)}"
         if not self.soft:
             return f"{under} THEN DELETE"
-        era, major, minor = batch.floor
-        at = f"named_struct('era', {era}L, 'major', {major}L, 'minor', {minor}L)"
-        return (
-            f"{under} AND NOT t._deleted THEN UPDATE SET _deleted = true, "
-            f"_op = {quote(batch.floor_op)}, _position = {at}, "
-            f"_landed_at = timestamp_micros({batch.landed_at_us}L)"
-        )
+        found, landed = "", f"_landed_at = timestamp_micros({batch.landed_at_us}L)"
+        if batch.floor is not None:
+            era, major, minor = batch.floor
+            at = f"named_struct('era', {era}L, 'major', {major}L, 'minor', {minor}L)"
+            found += (
+                f" WHEN NOT MATCHED BY SOURCE AND {below('t._position', batch.floor)} AND NOT t._deleted "
+                f"THEN UPDATE SET _deleted = true, _op = {quote(batch.floor_op)}, _position = {at}, {landed}"
+            )
+        if batch.withdrawn:
+            found += (
+                f" WHEN NOT MATCHED BY SOURCE AND {taken('t._position', batch.withdrawn)} AND NOT t._deleted "
+                f"THEN UPDATE SET _deleted = true, _op = {WITHDRAWAL}, {landed}"
+            )
+        return found
+
+
+def swept(column: str, batch: Batch) -> str:
+    """Whether a row at a position is gone by a floor or a withdrawal."""
+    gone = taken(column, batch.withdrawn)
+    return gone if batch.floor is None else f"({below(column, batch.floor)} OR {gone})"
 
 
 def below(column: str, position: Position) -> str:

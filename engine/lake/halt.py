@@ -33,7 +33,7 @@ class Kind(StrEnum):
     STUB = "stub"  # it stands for a row above the size limit
     GAP = "gap"  # its position is at or after a gap that the capture found
     WRITER = "writer"  # it comes from another writer epoch; detail: the epoch
-    FLOOR = "floor"  # it is a control record that deletes what lies below it
+    FLOOR = "floor"  # it is a control record that takes other rows away
     LARGE = "large"  # its record is too large for the way it was to be written; detail: its bytes
     UNSET = "unset"  # it leaves a column unset
     CHECK = "check"  # it fails a check that stops its flow; detail: which

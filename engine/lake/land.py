@@ -28,6 +28,7 @@ from engine.lake import (
     breaker,
     checking,
     commits,
+    floors,
     guard,
     halt,
     landed,
@@ -63,10 +64,10 @@ _TRIES = 200  # each try answers one halt: a new schema, a shorter range, anothe
 def stand(desk: Desk, flow: FlowPlan, answers: Sequence[Answer] = ()) -> Standing:
     """Where a flow stands; a batch that a crash left half booked is completed first."""
     standing, commit = recover.stand(desk, flow)
-    if flow.sink.mode == "scd1" and standing.target.columns:
-        keys = table.keys(flow, standing.target)
+    if standing.target.columns:
+        keys = table.keys(flow, standing.target) if flow.sink.mode == "scd1" else ()
         path = book.tombstones_path(desk.root, flow.sink.table)
-        standing.floor = merge.highest_floor(desk.session, path, keys)
+        standing.floor, standing.withdrawn = floors.known(desk.session, path, keys)
     if commit is not None and guard.readable(desk, standing, commit, answers):
         complete(desk, standing, commit)
     elif commit is not None:
@@ -97,7 +98,7 @@ def land(
 def complete(desk: Desk, standing: Standing, commit: Commit) -> Entry:
     """Finish the batch of a commit: count and quarantine exactly its range with its plan, then book."""
     plan = book.load_plan(desk.root, str(commit.said["plan"]))
-    again = batch.again(commit, plan, desk.driver)
+    again = replace(batch.again(commit, plan, desk.driver), withdrawn=standing.withdrawn)
     # what the old plan takes for known, blocked or nobody's stays with the old batch
     past = replace(
         standing,
@@ -193,6 +194,7 @@ class _Attempt:
             foreign=frozenset(standing.foreign),
             floor=standing.floor,
             floors_in_batch=self.floors,
+            withdrawn=standing.withdrawn,
             stubs=frozenset(stubs),
             refused=frozenset(refused),
             aside=dict(standing.aside),
@@ -209,12 +211,11 @@ class _Attempt:
         decoder = resolve.decoder(desk, standing, gap, planned.stubs)
         checker = checking.checker(desk, standing, planned.refused)
         raw = read.frame(desk.session, self.flow.topic.name, planned.span, desk.kafka)
+        if self.floors:
+            planned = floors.planned(append.decoded(raw, decoder), planned)
         if self.flow.sink.mode == "append" or not standing.target.columns:
             return self._append(planned, decoder, raw, checker)
         work = replace(self._scd1(planned, decoder, raw), checker=checker)
-        if self.floors and self.done is None:
-            planned = merge.floor_of(work)
-            work = replace(work, batch=planned)
         merged = merge.run(work, write=self.done is None)
         plain = functools.partial(append.decoded, raw, decoder, quarantine.KEEP)
         bad = plain if checker is None else work.changes
@@ -232,10 +233,13 @@ class _Attempt:
             frame = frame if checker is None else append.marked(frame, planned, known)
             return quarantine.bad(frame, checker, partner=planned.flow.partner)
 
+        spark, plain = self.desk.session, functools.partial(append.decoded, raw, decoder)
+        remembered = floors.withdraw(spark, self.desk.root, planned, plain, write=self.done is None)
         if self.done is not None:
             row = append.counted(raw, decoder, planned, known)
-            return _Run(planned, lambda: Merged(append.seen(planned, row, checker), None), bad)
-        attempts.replace(self.desk.session, path, self._before, known.attempts)
+            seen = replace(append.seen(planned, row, checker), remembered=remembered)
+            return _Run(planned, lambda: Merged(seen, None), bad)
+        attempts.replace(spark, path, self._before, known.attempts)
         ours = table.engine_columns(self.flow)
         make = functools.partial(append.rows, decoder=decoder, batch=planned, ours=ours, known=known)
         names = (*self.standing.target.columns, *(name for name, _ in ours))
@@ -246,7 +250,7 @@ class _Attempt:
         got: Callable[[], Mapping[str, Any]] = lambda: rows.counters  # noqa: E731
         return _Run(
             planned,
-            lambda: Merged(append.seen(planned, got(), checker), None),
+            lambda: Merged(replace(append.seen(planned, got(), checker), remembered=remembered), None),
             lambda: bad(sieve.condition(planned.span, got())),
         )
 
@@ -390,6 +394,6 @@ class _Attempt:
         standing.seq = planned.seq
         standing.offsets = dict(planned.next)
         standing.waters = dict(seen.waters)
-        standing.floor = planned.floor
+        standing.floor, standing.withdrawn = planned.floor, planned.withdrawn
         standing.taken = []
         standing.small_files += commit.files

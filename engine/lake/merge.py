@@ -19,12 +19,12 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import append, book, commits, halt, session, table
+from engine.lake import append, book, floors, session, table
 from engine.lake.append import decoded
-from engine.lake.batch import Batch, Position, Seen
+from engine.lake.batch import Batch, Seen
 from engine.lake.compile import Checker
-from engine.lake.decode import CONTROL, Decoder, name, quote
-from engine.lake.fold import Fold, below, bounds
+from engine.lake.decode import CONTROL, Decoder, name
+from engine.lake.fold import Fold, bounds, swept
 from engine.names import avro_name
 from engine.schema import delta
 
@@ -70,7 +70,7 @@ class Scd1:
                 "head": F.expr("substring(value, 1, 5)"),
             }
         )
-        return append.checked(frame, self.checker, "_late")
+        return floors.marked(append.checked(frame, self.checker, "_late"), self.batch.withdrawn)
 
     def _sound(self, changes: DataFrame) -> DataFrame:
         """The changes that are applied, unless the table has a newer row or none to apply them to."""
@@ -117,11 +117,9 @@ class Scd1:
 
     def _target(self, limits: str = "") -> DataFrame:
         keys = [f"{name(k)} AS k{n}" for n, k in enumerate(self.fold.keys)]
-        floor = self.batch.floor
         # a row below the floor is gone, whether or not the floor has been applied to the table yet
         dead = "_deleted" if self.fold.soft else "false"
-        if floor is not None:
-            dead = f"({dead} OR {below('_position', floor)})"
+        dead = f"({dead} OR {swept('_position', self.batch)})"
         reader = self.session.read.format("delta").option("versionAsOf", str(self.before))
         rows = reader.load(str(self.path)).alias("t").where(f"true{limits}")
         return rows.selectExpr(*keys, "_position AS at", f"{dead} AS dead")
@@ -150,7 +148,7 @@ class Scd1:
         found = [
             "count(1) AS groups",
             "coalesce(sum(cnt), 0) AS changes",
-            "count_if(op = 'd') AS deletes",
+            f"count_if(op IN ({floors.GONE})) AS deletes",
             "count_if(lost <> '' OR needs <> '') AS unset",
         ]
         for n in range(len(self.fold.keys)):
@@ -172,53 +170,42 @@ class Scd1:
         on = " AND ".join(f"t.k{n} = s.k{n}" for n in range(len(self.fold.keys)))
         found = 0
         if got["deletes"]:
-            deletes = chosen.where("op = 'd'")
+            deletes = chosen.where(f"op IN ({floors.GONE})")
             if got["deletes"] <= _BROADCAST_ROWS:
                 deletes = F.broadcast(deletes)
             limits = bounds(self.fold.keys, self.fold.target.columns, got)
             met = F.expr(f"{on} AND s._position > t.at")
             found += self._target(limits).alias("t").join(deletes.alias("s"), met, "left_semi").count()
-        if self.batch.floors_in_batch and self.batch.floor is not None:
-            under = self._target().where(below("at", self.batch.floor))
-            found += under.alias("t").join(chosen.alias("s"), F.expr(on), "left_anti").count()
+        if self.batch.floors_in_batch:
+            found += self._unmatched(chosen).where(swept("at", self.batch)).count()
         return found
+
+    def _unmatched(self, chosen: DataFrame) -> DataFrame:
+        """The target's rows that no chosen row meets."""
+        on = " AND ".join(f"t.k{n} = s.k{n}" for n in range(len(self.fold.keys)))
+        return self._target().alias("t").join(chosen.alias("s"), F.expr(on), "left_anti")
 
     # what is written
 
     def remember(self, source: DataFrame, *, deletes: bool) -> int:
-        """Write deletes and floors to the tombstones; how many rows that commit says it has."""
+        """Write deletes, floors and withdrawals to the tombstones; how many rows that commit says it has."""
         rows: DataFrame | None = None
-        keys = [name(k) for k in self.fold.keys]
-        landed = f"timestamp_micros({self.batch.landed_at_us}L) AS _landed_at"
+        types, keys = self.fold.target.columns, [name(k) for k in self.fold.keys]
+        named = [f"k{n} AS {k}" for n, k in enumerate(keys)]
+        typed = {k: delta(types[own]) for k, own in zip(keys, self.fold.keys, strict=True)}
         if deletes:
-            named = [f"k{n} AS {k}" for n, k in enumerate(keys)]
-            rows = source.where("op = 'd'").selectExpr(*named, "_position", landed)
+            rows = floors.deleted(source, self.batch, named)
         if self.batch.floors_in_batch:
-            types = self.fold.target.columns
-            empty = [f"cast(NULL AS {delta(types[k])}) AS {name(k)}" for k in self.fold.keys]
-            floors = (
-                self.changes()
-                .where(f"_reason IS NULL AND op IN ({CONTROL})")
-                .selectExpr(*empty, "_position", landed)
-            )
-            rows = floors if rows is None else rows.unionByName(floors)
+            empty = [f"cast(NULL AS {type_}) AS {k}" for k, type_ in typed.items()]
+            controls = floors.rows(self.changes(), self.batch, empty)
+            rows = controls if rows is None else rows.unionByName(controls)
         if rows is None:
             return 0
-        self._create_tombstones()
-        before = commits.head(self.tombstones)
-        rows.coalesce(1).write.format("delta").mode("append").save(str(self.tombstones))
-        return commits.rows_since(self.tombstones, before)
-
-    def _create_tombstones(self) -> None:
-        if book.exists(self.tombstones):
-            return
-        types = self.fold.target.columns
-        body = ", ".join(f"{name(k)} {delta(types[k])}" for k in self.fold.keys)
-        said = f"'ecluse.flow' = {quote(self.batch.flow.name)}"
-        self.session.sql(
-            f"CREATE TABLE IF NOT EXISTS {table.sql_name(self.tombstones)} ({body}, _position "
-            f"{table.POSITION}, _landed_at timestamp) USING delta TBLPROPERTIES ({said})"
-        )
+        columns = [f"{k} {type_}" for k, type_ in typed.items()]
+        floors.create(self.session, self.tombstones, self.batch.flow.name, columns)
+        if self.batch.floors_in_batch and self.batch.withdrawn and not self.fold.soft:
+            floors.add(floors.gone(self._unmatched(source), self.batch, named), self.tombstones)
+        return floors.add(rows, self.tombstones)
 
     def merge(self, source: DataFrame, got: Mapping[str, Any]) -> None:
         """The table's own commit."""
@@ -251,24 +238,6 @@ class Merged:
     unset: DataFrame | None
 
 
-def floor_of(work: Scd1) -> Batch:
-    """The batch with the highest floor, known or among its records, and with what set it."""
-    frame, known = decoded(work.raw, work.decoder, _RAW), work.batch.floor
-    row = (
-        frame.where(f"_reason IS NULL AND op IN ({CONTROL})")
-        .agg(F.expr("max(_position) AS top"), F.expr("max_by(op, _position) AS op"))
-        .collect()[0]
-    )
-    if row.top is None:
-        return work.batch
-    found = (row.top["era"], row.top["major"], row.top["minor"])
-    return (
-        work.batch
-        if known is not None and known > found
-        else replace(work.batch, floor=found, floor_op=row.op)
-    )
-
-
 def run(work: Scd1, *, write: bool) -> Merged:
     """Fold, judge, remember, merge; with ``write`` false only count what an earlier run did.
 
@@ -297,10 +266,7 @@ def run(work: Scd1, *, write: bool) -> Merged:
 def _remember(work: Scd1, chosen: DataFrame, got: Mapping[str, Any], *, write: bool) -> int:
     if write:
         return work.remember(chosen, deletes=bool(got["deletes"]) and not work.fold.soft)
-    if not book.exists(work.tombstones):
-        return 0
-    frame = work.session.read.format("delta").load(str(work.tombstones))
-    return int(frame.where(f"_landed_at = timestamp_micros({work.batch.landed_at_us}L)").count())
+    return floors.written(work.session, work.tombstones, work.batch)
 
 
 def _seen(
@@ -316,16 +282,3 @@ def _seen(
         unset=unset[1],
         remembered=remembered,
     )
-
-
-def highest_floor(spark: SparkSession, path: Path, keys: tuple[str, ...]) -> Position | None:
-    """The highest floor that is remembered of a table."""
-    if not book.exists(path) or not keys:
-        return None
-
-    def work() -> Any:
-        frame = spark.read.format("delta").load(str(path)).where(f"{name(keys[0])} IS NULL")
-        return frame.agg(F.expr("max(_position) AS top")).collect()[0].top
-
-    top = halt.sure(work, where=str(path))
-    return None if top is None else (top["era"], top["major"], top["minor"])

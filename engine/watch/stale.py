@@ -1,15 +1,16 @@
 """Keys whose newest change waits in quarantine: until it lands, their rows are older than the source's.
 
 Rule: asked of tables of newest rows only. A key waits when its newest quarantined position is above all that
-the table and its tombstones have of it, and above every floor. What cannot be compared is not known, which is
-not zero: keys of a type whose text in the quarantine is not exact, and more keys than are worth asking for.
+the table and its tombstones have of it, and above every floor; what was withdrawn does not wait. What cannot
+be compared is not known, which is not zero: keys of a type whose text in the quarantine is not exact, and
+more keys than are worth asking for.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,10 +40,11 @@ def keys(root: str, flow: FlowPlan) -> int | None:
     if waiting is None:
         return 0
     with translated(root):
-        newest = _newest(waiting, flow.name)
+        tombstones = _tombstones(root, flow)
+        newest = _newest(waiting, flow.name, _withdrawn(tombstones))
         if newest is None or not newest:
             return None if newest is None else 0
-        known = _known(table, _tombstones(root, flow), list(newest))
+        known = _known(table, tombstones, list(newest))
     if known is None:
         return None
     return sum(at > known.get(key, (-1, -1, -1)) for key, at in newest.items())
@@ -53,7 +55,9 @@ def _tombstones(root: str, flow: FlowPlan) -> DeltaTable | None:
     return opened(folder.with_name(f"{folder.name}__tombstones"))
 
 
-def _newest(waiting: DeltaTable, flow: str) -> dict[str, Position] | None:
+def _newest(
+    waiting: DeltaTable, flow: str, withdrawn: Collection[tuple[int, int]]
+) -> dict[str, Position] | None:
     """The newest quarantined position of each key, by the key's text."""
     where = f"flow = '{flow}' and key_json is not null and position is not null"
     count = joined({"q": waiting}, f"select count(distinct key_json) as n from q where {where}")  # noqa: S608
@@ -63,6 +67,8 @@ def _newest(waiting: DeltaTable, flow: str) -> dict[str, Position] | None:
     for row in joined({"q": waiting}, f"select key_json, position from q where {where}"):  # noqa: S608
         if None not in json.loads(row["key_json"]).values():
             at = _position(row["position"])
+            if at[:2] in withdrawn:
+                continue
             found[row["key_json"]] = max(at, found.get(row["key_json"], at))
     return found
 
@@ -92,7 +98,21 @@ def _floor(tombstones: DeltaTable | None, column: str) -> Position | None:
     if tombstones is None:
         return None
     query = f'select "_position" as at from d where {_name(column)} is null'  # noqa: S608
+    query += " and coalesce(_op, '') <> 'w'" if _says_ops(tombstones) else ""
     return max((_position(row["at"]) for row in joined({"d": tombstones}, query)), default=None)
+
+
+def _withdrawn(tombstones: DeltaTable | None) -> Collection[tuple[int, int]]:
+    """The (era, major) of the transactions that were taken back."""
+    if tombstones is None or not _says_ops(tombstones):
+        return ()
+    found = joined({"d": tombstones}, "select \"_position\" as at from d where _op = 'w'")
+    return {_position(row["at"])[:2] for row in found}
+
+
+def _says_ops(tombstones: DeltaTable) -> bool:
+    """Those that were made before there were withdrawals say of no row what it is."""
+    return any(field.name == "_op" for field in tombstones.schema().fields)
 
 
 def _values(table: DeltaTable, columns: Sequence[str], texts: Sequence[str]) -> str | None:

@@ -16,6 +16,28 @@ def test_files_keep(check: Check, tmp_path: Path) -> None:
     check(FilesWorld(tmp_path))
 
 
+class OneName(FilesWorld):
+    """Each file takes the place of the one before the last."""
+
+    def change(self, rows: int) -> None:
+        lines = "".join(f"{self.made}.{n},town {n}\n" for n in range(rows))
+        self.put(f"{self.made % 2}.csv", "id,town\n" + lines)
+
+
+_COUNT = (
+    "from_any_mark_no_gap_and_no_overlap",
+    "a_mark_may_be_confirmed_again_and_again",
+    "what_was_confirmed_does_not_come_again",
+)
+"""Checks that want as many rows as were put in: a withdrawal is one more."""
+
+
+@pytest.mark.parametrize("check", [check for name, check in CHECKS.items() if name not in _COUNT])
+def test_files_keep_it_where_each_takes_the_place_of_one_before(check: Check, tmp_path: Path) -> None:
+    world = OneName(tmp_path, [spec(same_name="supersede")])
+    check(world)
+
+
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_files_keep_it_whatever_people_want_of_files(check: Check, tmp_path: Path) -> None:
     world = FilesWorld(tmp_path, [spec(pattern="[0-9]*.csv")])

@@ -147,6 +147,8 @@ class Maker:
         position: tuple[int, int, int] | None = None,
         part: str | None = None,
         early: bool = False,
+        strand: str = STREAM,
+        tx: str | None = None,
     ) -> bytes:
         """One record value in the wire format; rows are given by the Avro names of their fields.
 
@@ -162,11 +164,11 @@ class Maker:
                 "ts_ms": self.committed_us // 1000, "ts_us": self.committed_us,
                 "snapshot": "early" if early else "false", "db": "shop", "schema": "public",
                 "table": "parcel", "txId": major, "lsn": major,
-                "strand": STREAM if part is None else snapshot_strand(0, part),
+                "strand": strand if part is None else snapshot_strand(0, part),
             },
             "writer": self.writer,
             "ts_ms": self.committed_us // 1000,
-            "transaction": {"id": f"tx{major}", "total_order": None, "data_collection_order": None}
+            "transaction": {"id": tx or f"tx{major}", "total_order": None, "data_collection_order": None}
             if part is None
             else None,
             "attempt": None if part is None else {"run": 0, "range": part, "attempt": self.writer},

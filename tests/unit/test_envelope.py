@@ -295,11 +295,12 @@ def test_an_unfit_key_goes_to_partition_0_without_a_key() -> None:
     assert all(decode(r["value"], schema)["unfit"] == {"id": "NaN"} for _, r in records)
 
 
-def test_control_records_have_no_key_and_no_image() -> None:
+@pytest.mark.parametrize("op", ["t", "f", "w"])
+def test_control_records_have_no_key_and_no_image(op: str) -> None:
     rel = relation(column("id", Int64(), nullable=False))
-    ((place, record),) = encoded(run_of(rel, [("t", None, None)]))
+    ((place, record),) = encoded(run_of(rel, [(op, None, None)]))
     envelope = decode(record["value"], json.dumps(value_schema(rel, "shop.public.parcel")))
-    assert (place, record["key"], envelope["op"]) == (0, None, "t")
+    assert (place, record["key"], envelope["op"]) == (0, None, op)
     assert envelope["before"] is envelope["after"] is None
 
 

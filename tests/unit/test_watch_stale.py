@@ -50,6 +50,18 @@ def test_a_key_waits_while_nothing_newer_is_known_of_it(tmp_path: Path) -> None:
     assert stale.keys(str(tmp_path), NOW) == 0, "a floor lies above them all"
 
 
+def test_what_was_withdrawn_does_not_wait_and_a_withdrawal_is_no_floor(tmp_path: Path) -> None:
+    put(table(tmp_path), [{"id": 1, "_position": at(10)}], id=pa.int64(), _position=AT)
+    reject(tmp_path, ('{"id":1}', 11), ('{"id":2}', 12), ('{"id":3}', 13))
+    assert stale.keys(str(tmp_path), NOW) == 3
+    deleted = tmp_path / "bronze" / "parcel__tombstones"
+    columns = {"id": pa.int64(), "_position": AT, "_op": pa.string()}
+    put(deleted, [{"id": None, "_position": at(12), "_op": "w"}], **columns)
+    assert stale.keys(str(tmp_path), NOW) == 2, "2 was withdrawn; 11 lies below 12, and waits"
+    put(deleted, [{"id": None, "_position": at(12), "_op": "t"}], **columns)
+    assert stale.keys(str(tmp_path), NOW) == 1, "a floor lies above 1"
+
+
 def test_keys_of_several_columns_are_compared_in_the_types_of_the_table(tmp_path: Path) -> None:
     price = pa.decimal128(10, 2)
     row = {"town": "L'Aquila \" é", "price": Decimal("1.50"), "ok": True, "_position": at(10)}
