@@ -89,18 +89,17 @@ def test_of_files_of_one_name_the_lake_has_the_rows_of_the_last(
     world.put("a.csv", HEAD + "1,Aix\n2,Brest\n3,Caen\n4,Dax\n5,\n")
     world.put("other.csv", HEAD + "1,Albi\n9,Issy\n")
     capture.runs(2)
-    landing.schemas = capture.registry  # type: ignore[assignment]
     newest, journal = tables = tables_of(landing, capture)
-    landing.land()
+    landing.land(schemas=capture.registry)
     assert len(journal.rows()) == 7
     world.put("third.csv", HEAD + "4,Douai\n")
     capture.runs(3)
     world.put("a.csv", HEAD + "2,Bayeux\n6,Foix\n")
     if step:
         capture.killed(step)
-        landing.land()  # what the worker that died has sent is there already
+        landing.land(schemas=capture.registry)  # what the worker that died has sent is there already
     capture.runs(4)
-    landing.land()
+    landing.land(schemas=capture.registry)
     assert towns(newest) == [
         (1, "Albi", "other.csv"), (2, "Bayeux", "a.csv"), (4, "Douai", "third.csv"), (6, "Foix", "a.csv"),
         (9, "Issy", "other.csv"),
@@ -108,7 +107,7 @@ def test_of_files_of_one_name_the_lake_has_the_rows_of_the_last(
     assert towns(journal) == towns(newest)
     world.put("a.csv", HEAD + "4,Dijon\n")  # a chain: it takes the place of the second, the first is gone
     capture.runs(5)
-    landing.land()
+    landing.land(schemas=capture.registry)
     assert towns(newest) == [(1, "Albi", "other.csv"), (4, "Dijon", "a.csv"), (9, "Issy", "other.csv")]
     assert towns(journal) == [
         (1, "Albi", "other.csv"), (4, "Dijon", "a.csv"), (4, "Douai", "third.csv"), (9, "Issy", "other.csv"),
@@ -124,7 +123,7 @@ def comes_to_the_same(landing: Landing, capture: Capture, tmp_path: Path, before
     other = Landing(landing.spark, landing.kafka, tmp_path / "again", landing.prefix, landing.schemas)
     again = tables_of(other, capture)
     for table in again:
-        table.flow = replace(table.flow, rows_per_commit=3)
-    other.land()
+        table.flow = replace(table.flow, rows_per_commit=6)
+    other.land(schemas=capture.registry)
     for first, second in zip(before, again, strict=True):
         assert same_state(first.rows(), second.rows(), ["_landed_at"]) == []
