@@ -53,7 +53,7 @@ from engine.schema import (
     TimestampNtz,
     Type,
 )
-from engine.varint import FOLLOWED, LAST, SIZES, long, longs, sized
+from engine.varint import FOLLOWED, LAST, LENGTHS, SIZES, long, longs, sized
 
 Form = Literal["binary", "text"]
 """How a capture asks the server for values; one form for all its columns."""
@@ -82,6 +82,8 @@ _SIMPLE: Final[dict[int, Type]] = {
 _TEXTS: Final = frozenset(base for base, type_ in _SIMPLE.items() if isinstance(type_, String))
 _CACHED: Final = 8192
 _PATIENCE: Final = 8 * _CACHED
+_SHORT: Final = 1 << 27  # the first number whose varint has five bytes
+_SHORTEST: Final = len(LENGTHS)
 
 _unpack_h: Final = Struct(">h").unpack
 _unpack_i: Final = Struct(">i").unpack
@@ -201,12 +203,12 @@ def _integer(
         alike = longs(fields)
         if alike is not None:
             return alike
-        return [
-            (LAST[z] if (z := n << 1 ^ n >> 63) < 16384 else FOLLOWED[z & 16383] + LAST[z >> 14])  # noqa: PLR2004
-            if -134217728 <= n < 134217728  # noqa: PLR2004 - 28 bits
-            else long(n)
-            for n in struct.unpack(f">{len(fields)}{unpack[-1]}", b"".join(fields))
-        ]
+        numbers = struct.unpack(f">{len(fields)}{unpack[-1]}", b"".join(fields))
+        if min(numbers) >= 0 and max(numbers) < _SHORT:
+            return [
+                LENGTHS[n] if n < _SHORTEST else FOLLOWED[n << 1 & 16383] + LAST[n >> 13] for n in numbers
+            ]
+        return list(map(long, numbers))
 
     return Cell(name, encode, texts.integer, inline=inline, scope=scope, many=many)
 

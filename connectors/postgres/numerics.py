@@ -5,6 +5,7 @@ Rule: exact or ``Unfit``: a digit that the declared scale or precision has no pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from struct import Struct
@@ -19,9 +20,10 @@ _NEGATIVE: Final = 0x4000
 _SPECIAL: Final = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
 _TENS: Final = tuple(10**n for n in range(77))
 _LOOKED_AT: Final = 64  # of many values: enough to say whether they repeat
-_PACK_3: Final = Struct(">I").pack
 _OF_3: Final = 6 << 24  # the length of three bytes, before them
+_SHORT: Final = 1 << 15  # the first number of three bytes
 _USUAL: Final = 12  # bytes of a value of two groups
+_UNLIKE: Final = re.compile(b"[^%c]" % _USUAL, re.DOTALL).finditer  # in the lengths of many
 _HEAD_MASK: Final = 0xFFFF_FFFF_FFFF_0000_0000_0000  # all but the scale that is shown, and the groups
 _HEAD_OF_TWO: Final = 0x0002_0000_0000_0000_0000_0000  # two groups, the first counts ones, not negative
 _ZERO: Final = _HEAD_OF_TWO.to_bytes(_USUAL, "big")
@@ -91,50 +93,61 @@ def _amounts(
     few, most = min(limit, len(short)), min(limit, 1 << 23)
 
     def many(fields: Sequence[bytes]) -> Sequence[bytes]:
-        usual = [v if len(v) == _USUAL else _ZERO for v in fields]
-        numbers = _together(usual, cut)
-        if numbers is None:
+        unlike = [found.start() for found in _UNLIKE(bytes(map(len, fields)))]
+        usual = list(fields)
+        for at in unlike:
+            usual[at] = _ZERO
+        lanes = _lanes(len(fields))
+        x = _together(usual, lanes, cut)
+        if x is None:
             return list(map(encode, fields))
-        made = [
-            short[n] if n < few else _PACK_3(n | _OF_3) if n < most else encode(v)
-            for n, v in zip(numbers, usual, strict=True)
-        ]
-        if _ZERO in usual:
-            for at, v in enumerate(usual):
-                if v is _ZERO:
-                    made[at] = encode(fields[at])
+        numbers = lanes.numbers(x.to_bytes(_USUAL * len(fields), "big"))
+        top = max(numbers, default=0)
+        if top >= most:
+            return list(map(encode, fields))
+        if top < few:
+            made = list(map(short.__getitem__, numbers))
+        else:
+            of_3 = lanes.cut((x | lanes.of_3).to_bytes(_USUAL * len(fields), "big"))
+            made = [v if n >= _SHORT else short[n] for n, v in zip(numbers, of_3, strict=True)]
+        for at in unlike:
+            made[at] = encode(fields[at])
         return made
 
     return many
 
 
-def _together(fields: Sequence[bytes], cut: int) -> Sequence[int] | None:
+def _together(fields: Sequence[bytes], lanes: _Lanes, cut: int) -> int | None:
     """The numbers that values of two groups are, without the zeros of the last group that ``cut`` stands for.
 
     None when one of them is negative, or no such value, or has more digits.
     """
-    count = len(fields)
-    ones, numbers = _lanes(count)
-    x = int.from_bytes(b"".join(reversed(fields)), "big")
-    if x & ones * _HEAD_MASK != ones * _HEAD_OF_TWO:
+    x = int.from_bytes(b"".join(fields), "big")
+    if x & lanes.head != lanes.of_two:
         return None
-    group = ones * 0xFFFF
-    n = (x >> 16 & group) * 10000 + (x & group)
-    q = n * (-(-(1 << _SHIFT) // cut)) >> _SHIFT & ones * 0xFFFFFFFF if cut > 1 else n
-    return numbers(q.to_bytes(_USUAL * count, "little")) if q * cut == n else None
+    n = (x >> 16 & lanes.group) * 10000 + (x & lanes.group)
+    q = n * (-(-(1 << _SHIFT) // cut)) >> _SHIFT & lanes.number if cut > 1 else n
+    return q if q * cut == n else None
 
 
-@lru_cache(maxsize=4)
-def _lanes(count: int) -> tuple[int, Callable[[bytes], tuple[int, ...]]]:
-    """A one in each of so many lanes, and what reads the lowest four bytes of each."""
-    ones = int.from_bytes((1).to_bytes(_USUAL, "little") * count, "little")
-    return ones, Struct(f"<{f'I{_USUAL - 4}x' * count}").unpack
+class _Lanes:
+    """Constants for so many values side by side, and what reads the lowest four bytes of each."""
+
+    def __init__(self, count: int) -> None:
+        ones = int.from_bytes((1).to_bytes(_USUAL, "big") * count, "big")
+        self.head, self.of_two = ones * _HEAD_MASK, ones * _HEAD_OF_TWO
+        self.group, self.number, self.of_3 = ones * 0xFFFF, ones * 0xFFFFFFFF, ones * _OF_3
+        self.numbers = Struct(f">{f'{_USUAL - 4}xI' * count}").unpack
+        self.cut = Struct(f"{_USUAL - 4}x4s" * count).unpack
+
+
+_lanes: Final = lru_cache(maxsize=4)(_Lanes)
 
 
 @cache
 def _packed_short() -> tuple[bytes, ...]:
     """The decimals of one and two bytes that are not negative."""
-    return tuple(packed(n) for n in range(1 << 15))
+    return tuple(packed(n) for n in range(_SHORT))
 
 
 def from_text(precision: int, scale: int) -> Callable[[bytes], bytes]:

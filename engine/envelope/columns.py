@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
+from operator import length_hint
 from typing import Any, Final
 
 from engine.envelope.fast import BAD, NULL, PLAIN, SOME, SOME_SIZES, Frame, Part, expressions, merged, trust
@@ -159,35 +160,61 @@ def _or_null(parts: Sequence[str]) -> str:
 
 def _optional(many: Many, fields: Sequence[bytes | None]) -> tuple[Parts, Parts]:
     """The fields of a column that may be NULL: their union branches, and what stands behind each."""
-    if None not in fields:
+    nulls = _nulls(fields)
+    if not nulls:
         return SOME, many(fields)  # type: ignore[arg-type]
-    some = next((v for v in fields if v is not None), None)
-    if some is None:
+    if len(nulls) == len(fields):
         return NULL, b""
-    branches = [SOME] * len(fields)
-    made = list(many([some if v is None else v for v in fields]))
-    for at, v in enumerate(fields):
-        if v is None:
-            branches[at], made[at] = NULL, b""
+    some = next(v for v in fields if v is not None)
+    branches, filled = [SOME] * len(fields), list(fields)
+    for at in nulls:
+        branches[at], filled[at] = NULL, some
+    made = list(many(filled))  # type: ignore[arg-type]
+    for at in nulls:
+        made[at] = b""
     return branches, made
 
 
 def _texts(fields: Sequence[bytes | None]) -> tuple[Parts, Parts]:
     """The same for texts, whose encoding is a length and themselves."""
-    if fields and fields[0] is None and fields.count(None) == len(fields):
-        return NULL, b""
-    try:
+    nulls = _nulls(fields)
+    if not nulls:
         return _sized(fields)  # type: ignore[arg-type]
-    except TypeError:  # one of them has no length
-        sizes = [NULL if v is None else SOME_SIZES[len(v)] for v in fields]
-        return sizes, [b"" if v is None else v for v in fields]
+    if len(nulls) == len(fields):
+        return NULL, b""
+    filled = list(fields)
+    for at in nulls:
+        filled[at] = b""
+    sizes = _sizes(filled)  # type: ignore[arg-type]
+    for at in nulls:
+        sizes[at] = NULL
+    return sizes, filled  # type: ignore[return-value]
+
+
+def _nulls(fields: Sequence[bytes | None]) -> list[int]:
+    """Where a column is NULL: ``all`` runs to the next field that is empty or none, its iterator says where.
+
+    >>> _nulls([b"a", None, b"", b"b", None]), _nulls([b"a"])
+    ([1, 4], [])
+    """
+    found: list[int] = []
+    left = iter(fields)
+    while not all(left):
+        at = len(fields) - length_hint(left) - 1
+        if fields[at] is None:
+            found.append(at)
+    return found
 
 
 def _sized(fields: Sequence[bytes]) -> tuple[Parts, Parts]:
     """Texts of which none is NULL: the lengths behind their branches, and themselves."""
     if fields and fields[0] is fields[-1] and fields.count(fields[0]) == len(fields):
         return SOME_SIZES[len(fields[0])] + fields[0], b""
+    return _sizes(fields), fields
+
+
+def _sizes(fields: Sequence[bytes]) -> list[bytes]:
     try:
-        return [_SIZE_OF[len(v)] for v in fields], fields
+        return [_SIZE_OF[len(v)] for v in fields]
     except IndexError:  # one of them is longer than most
-        return [SOME_SIZES[len(v)] for v in fields], fields
+        return [SOME_SIZES[len(v)] for v in fields]
