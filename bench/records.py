@@ -72,11 +72,10 @@ def fill(bootstrap: str, registry: str, topic: str, partitions: int, count: int)
         "queue.buffering.max.messages": 1_000_000,
     })  # fmt: skip
     for number, run in enumerate(_runs(table, count)):
-        out: list[list[Record]] = [[] for _ in range(partitions)]
+        out: list[Record] = []
         encoder.encode(run, 0, out)
-        for partition, records in enumerate(out):
-            for record in records:
-                _send(producer, topic, partition, record)
+        for record in out:
+            _send(producer, record)
         if number % 100 == 0:
             producer.poll(0)
     left = producer.flush(120)
@@ -84,10 +83,10 @@ def fill(bootstrap: str, registry: str, topic: str, partitions: int, count: int)
         raise TimeoutError(f"{left} records of {topic} were not acknowledged")
 
 
-def _send(producer: Any, topic: str, partition: int, record: Record) -> None:
+def _send(producer: Any, record: Record) -> None:
     while True:
         try:
-            producer.produce(topic, record["value"], record["key"], partition)
+            producer.produce(*record)
         except BufferError:
             producer.poll(0.1)
         else:

@@ -16,12 +16,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from engine.arrivals import Wish
-from engine.envelope import Record
 from engine.errors import CaptureFenced, Missing, SourceUnreachable
 from engine.names import marks_topic
 from engine.plan import TopicPlan
 from engine.source import Mark, Reading, TableGap
-from engine.topic import Ended, Topic, Waiting, silent
+from engine.topic import Topic, Waiting, silent
 
 MARK_BYTES_MAX: Final = 4 << 20
 """What the topic takes; whoever sends marks gives its producer as much."""
@@ -178,7 +177,7 @@ class Marks:
             if key["capture"] == capture and key.get("epoch", epoch + 1) <= epoch
         ]
         if old:
-            self.topic.send(self.name, 0, [Ended(key=_json(key), value=None) for key in old])
+            self.topic.send([(self.name, None, _json(key), 0) for key in old])
 
     def send(self, capture: str, epoch: int, mark: Mark | None) -> None:
         """Send a mark; it counts once the topic is flushed."""
@@ -234,7 +233,7 @@ class Marks:
     def streams(self, capture: str) -> None:
         """A capture streams: whatever stopped it, or a second worker beside it, is over."""
         if capture in self.stops():
-            self.topic.send(self.name, 0, [Ended(key=_json(_stop_key(capture)), value=None)])
+            self.topic.send([(self.name, None, _json(_stop_key(capture)), 0)])
 
     def accept_stop(self, stop: Stop, who: str, waiting: Waiting = silent) -> Stop:
         """Record for good that a person took on what stopped a capture."""
@@ -266,7 +265,7 @@ class Marks:
 
     def _read(self, capture: str, table: str) -> None:
         key = _json(_reading_key(capture, table))
-        self.topic.send(self.name, 0, [Ended(key=key, value=None)])
+        self.topic.send([(self.name, None, key, 0)])
 
     def asked(self, capture: str) -> Mapping[str, int]:
         """By table (``schema.name``), how often a person has asked for it to be read again."""
@@ -343,8 +342,7 @@ class Marks:
     # the topic
 
     def _send(self, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
-        record = Record(key=_json(key), value=_json(value))
-        self.topic.send(self.name, 0, [record])
+        self.topic.send([(self.name, _json(value), _json(key), 0)])
 
     def _records(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """The newest value of every key, after reading what has come since."""

@@ -20,7 +20,7 @@ from engine.errors import ContractBroken
 from engine.schema import Cell, Column, Relation
 from engine.source import UNCHANGED, Field
 
-ByColumns = Callable[[Sequence[Sequence[Field]], Sequence[bytes], bytes, Sequence[Any]], int]
+ByColumns = Callable[[Sequence[Sequence[Field]], Sequence[bytes], bytes, list[Any]], int]
 Many = Callable[[Sequence[bytes]], Sequence[bytes]]
 Parts = bytes | Iterable[bytes]
 """A part of each row in their order, or of all of them."""
@@ -31,8 +31,8 @@ _SIZE_OF: Final = tuple(SOME_SIZES.values())
 def generate(relation: Relation, frame: Frame, op: str = "r") -> ByColumns:
     """The encoder of a relation's columns: (columns, minors, prefix, out) → bytes made.
 
-    All rows are of one ``op``; ``out`` holds one list per partition. Raises one of ``BAD`` where a row is not
-    plain.
+    All rows are of one ``op``; their records are appended to ``out``. Raises one of ``BAD`` where a row is
+    not plain.
     """
     scope: dict[str, Any] = {
         "crc32": zlib.crc32, "repeat": repeat, "SOME_SIZES": SOME_SIZES, "joined": _joined,
@@ -80,18 +80,15 @@ def _lines(relation: Relation, frame: Frame, op: str) -> Iterator[str]:
     yield "    sizes = list(map(len, values))"
     yield f"    if max(sizes) > {frame.row_bytes_max}: raise ValueError"
     yield f"    keys = {'map(key_head.__add__, bodies)' if relation.key else 'repeat(None, count)'}"
-    yield "    records = [{'value': v, 'key': k} for v, k in zip(values, keys, strict=True)]"
-    yield from _placed(frame)
+    yield f"    places = {_places(frame)}"
+    yield f"    out.extend(zip(repeat({frame.topic!r}, count), values, keys, places, strict=True))"
     yield "    return sum(sizes)"
 
 
-def _placed(frame: Frame) -> Iterator[str]:
+def _places(frame: Frame) -> str:
     if frame.partitions == 1:
-        yield "    out[0].extend(records)"
-        return
-    yield f"    places = [hashed % {frame.partitions} for hashed in map(crc32, bodies)]"
-    yield "    add = [records.append for records in out]"
-    yield "    for place, record in zip(places, records, strict=True): add[place](record)"
+        return "repeat(0, count)"
+    return f"[hashed % {frame.partitions} for hashed in map(crc32, bodies)]"
 
 
 def _call(parts: Sequence[Part]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Final
 
 from engine.envelope import columns
 from engine.envelope.decoder import header
@@ -32,11 +32,8 @@ _EARLY: Final = sized(EARLY.encode())
 Image = Sequence[Field]
 
 
-class Record(TypedDict):
-    """One record of a topic, without its partition."""
-
-    key: bytes | None
-    value: bytes
+Record = tuple[str, bytes | None, bytes | None, int]
+"""One record: topic, value, key and partition, as the client takes them; without a value it ends its key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +66,14 @@ class Encoder:
         self._writer = long(address.writer)
         self._framed_of = -1
         self._framed_at = b""
-        self._frame = Frame(address.partitions, self._key_head, address.row_bytes_max)
+        self._frame = Frame(address.topic, address.partitions, self._key_head, address.row_bytes_max)
         self._fast = generate(relation, self._frame)
         self._by_columns: dict[str, columns.ByColumns] = {}  # most tables are not read when they are opened
         self._prefix_of: tuple[object, ...] = ()
         self._prefix = b""
 
-    def encode(self, run: Rows, framed_ms: int, out: Sequence[list[Record]]) -> Tally:
-        """Append the run's records to ``out``, one list per partition, in their order."""
+    def encode(self, run: Rows, framed_ms: int, out: list[Record]) -> Tally:
+        """Append the run's records to ``out``, in their order."""
         rows, prefix = run.rows, self._framed(run, framed_ms)
         first, count = run.first_minor >> 1, len(rows)
         minors: Sequence[bytes] = _MINORS[first : first + count]
@@ -122,7 +119,7 @@ class Encoder:
         number, part = read
         return NULL + SOME + long(number) + sized(part.encode()) + self._writer
 
-    def _careful(self, row: Row, minor: bytes, prefix: bytes, out: Sequence[list[Record]]) -> int:
+    def _careful(self, row: Row, minor: bytes, prefix: bytes, out: list[Record]) -> int:
         """Encode a row of any kind, field by field; gives the bytes made."""
         op, before, after = row
         _keep_shape(row)
@@ -133,7 +130,7 @@ class Encoder:
         odd = bytes((minor[0] | 2,)) + minor[1:]
         return size + self._one(("c", None, after), prefix + odd, out)
 
-    def _one(self, row: Row, prefix: bytes, out: Sequence[list[Record]]) -> int:
+    def _one(self, row: Row, prefix: bytes, out: list[Record]) -> int:
         op, before, after = row
         unchanged: list[str] = []
         unfit: dict[str, str] = {}
@@ -152,7 +149,7 @@ class Encoder:
             parts = [*parts[:2], NULL, NULL, _array(unchanged), NULL, stub]
         value = b"".join(parts)
         key, place = self._key_of(old if new is None else new)
-        out[place].append({"key": key, "value": value})
+        out.append((self._address.topic, value, key, place))
         return len(value)
 
     def _fields(

@@ -28,7 +28,7 @@ PLAIN: Final = b"\x00\x00\x00"  # nothing unchanged, nothing unfit, no stub
 
 SOME_SIZES: Final = Sizes(SOME)
 
-Fast = Callable[[Sequence[Row], Sequence[bytes], bytes, Sequence[Any], Any], tuple[int, int, int, int, int]]
+Fast = Callable[[Sequence[Row], Sequence[bytes], bytes, list[Any], Any], tuple[int, int, int, int, int]]
 Part = bytes | str
 """A constant, or an expression that gives bytes."""
 
@@ -37,6 +37,7 @@ Part = bytes | str
 class Frame:
     """What the generated function is made for, beyond the relation."""
 
+    topic: str
     partitions: int
     key_head: bytes
     row_bytes_max: int
@@ -45,7 +46,7 @@ class Frame:
 def generate(relation: Relation, frame: Frame) -> Fast:
     """The encoder of a relation: (rows, minors, prefix, out, careful) → what ``Tally`` says.
 
-    ``out`` holds one list per partition; ``careful`` takes a row that is not plain and gives its bytes.
+    Records are appended to ``out``; ``careful`` takes a row that is not plain and gives its bytes.
     """
     scope: dict[str, Any] = {"BAD": BAD, "join": b"".join, "crc32": zlib.crc32, "SOME_SIZES": SOME_SIZES}
     for number, column in enumerate(relation.columns):
@@ -76,8 +77,7 @@ def trust(cell: Cell) -> None:
 def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     yield "def encode(rows, minors, prefix, out, careful):"
     yield "    size = created = updated = deleted = read = 0"
-    if frame.partitions == 1:
-        yield "    add = out[0].append"
+    yield "    add = out.append"
     yield "    for row, minor in zip(rows, minors):"
     yield "        op, before, after = row"
     yield "        try:"
@@ -105,7 +105,7 @@ def _lines(relation: Relation, frame: Frame) -> Iterator[str]:
     yield "            size += careful(row, minor, prefix, out)"
     yield "        else:"
     yield "            size += len(value)"
-    yield f"            {_place(frame)}({{'value': value, 'key': {_key(relation, frame)}}})"
+    yield f"            add(({frame.topic!r}, value, {_key(relation, frame)}, {_place(frame)}))"
     yield "    return size, created, updated, deleted, read"
 
 
@@ -208,4 +208,4 @@ def _key(relation: Relation, frame: Frame) -> str:
 
 
 def _place(frame: Frame) -> str:
-    return "add" if frame.partitions == 1 else f"out[crc32(body) % {frame.partitions}].append"
+    return "0" if frame.partitions == 1 else f"crc32(body) % {frame.partitions}"

@@ -275,7 +275,7 @@ class _Pump:
     # what goes
 
     def _send(self, route: Route) -> None:
-        route.send(lambda name, partition, records: self._topic.send(name, partition, records, self._waiting))
+        route.send(lambda records: self._topic.send(records, self._waiting))
         wall_s = self._doors.clock.wall()
         self._framed_ms = int(wall_s * 1000)
         self._behind_s = max(0.0, wall_s - self._committed_us / 1e6)

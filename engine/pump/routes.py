@@ -8,7 +8,7 @@ are known already need no registry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from engine.envelope import Address, Encoder, Record, key_schema, value_schema
@@ -31,7 +31,7 @@ class Route:
     plan: TopicPlan
     relation: Relation
     encoder: Encoder
-    waiting: list[list[Record]]
+    waiting: list[Record] = field(default_factory=list)
     rows: int = 0  # waiting
     bytes: int = 0  # waiting
     created: int = 0
@@ -53,12 +53,10 @@ class Route:
         self.rows += rows
         self.bytes += size
 
-    def send(self, send: Callable[[str, int, list[Record]], None]) -> None:
-        """Let go of what waits, partition by partition."""
-        for partition, records in enumerate(self.waiting):
-            if records:
-                self.waiting[partition] = []
-                send(self.plan.name, partition, records)
+    def send(self, send: Callable[[list[Record]], None]) -> None:
+        """Let go of what waits."""
+        records, self.waiting = self.waiting, []
+        send(records)
         self.bytes_sent += self.bytes
         self.rows = self.bytes = 0
 
@@ -98,8 +96,7 @@ class Routes:
         route = self._by_table.get(table)
         if route is None:
             plan = self._plan(table)
-            waiting: list[list[Record]] = [[] for _ in range(plan.partitions)]
-            route = Route(table, plan, relation, self._encoder(relation, plan), waiting)
+            route = Route(table, plan, relation, self._encoder(relation, plan))
             self._by_table[table] = route
         elif route.relation != relation:
             route.encoder = self._encoder(relation, route.plan)

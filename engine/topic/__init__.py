@@ -6,8 +6,8 @@ Whoever waits here goes on living: ``waiting`` is called at least once a second.
 what a record means.
 """
 
-from engine.topic.door import Ended, Sent, Stored, Topic, Waiting, silent
+from engine.topic.door import Stored, Topic, Waiting, silent
 from engine.topic.kafka import KafkaTopic
 from engine.topic.memory import MemoryTopic
 
-__all__ = ["Ended", "KafkaTopic", "MemoryTopic", "Sent", "Stored", "Topic", "Waiting", "silent"]
+__all__ = ["KafkaTopic", "MemoryTopic", "Stored", "Topic", "Waiting", "silent"]

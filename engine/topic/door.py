@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from engine.envelope import Record
 from engine.errors import EcluseError
@@ -16,17 +16,6 @@ Waiting = Callable[[], None]
 
 def silent() -> None:
     """Nothing to keep alive."""
-
-
-class Ended(TypedDict):
-    """A record that ends its key on a compacted topic."""
-
-    key: bytes
-    value: None
-
-
-Sent = list[Record] | list[Ended]
-"""What a topic takes at once, for one partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +38,8 @@ class Topic(Protocol):
         """
         ...
 
-    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
-        """Take records for one partition, in their order; waits while the queue is full."""
+    def send(self, records: Sequence[Record], waiting: Waiting = silent) -> None:
+        """Take records in their order; waits while the queue is full."""
         ...
 
     def flush(self, waiting: Waiting = silent) -> None:

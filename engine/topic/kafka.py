@@ -3,24 +3,29 @@
 Rule: nothing may be dropped without a word. The producer is idempotent and gap-less, its messages never time
 out, and only failures are reported: a callback for every record would cost a third of the throughput. So
 any failed record, of any partition, is an error at the next call, and after an error nothing of this
-producer arrives behind a gap. A batch call takes one partition: the library ignores one per message.
+producer arrives behind a gap. Records go to the client one by one: its call for many takes a dict for each,
+asks it for six words, and goes on behind one that it did not take.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import starmap
+from operator import length_hint
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from engine.envelope import Record
 from engine.errors import EcluseError, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
 from engine.topic.admin import OPTIONS, REFUSALS, Admin, quiet, way_out
 from engine.topic.beside import SLACK_BYTES
-from engine.topic.door import Sent, Stored, Waiting, silent
+from engine.topic.door import Stored, Waiting, silent
 
 _SLICE_S: Final = 0.25
 _RECORD_BYTES: Final = 160  # the client's own bookkeeping per message: bounds their number
@@ -80,19 +85,36 @@ class KafkaTopic:
 
     # sending
 
-    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
+    def send(self, records: Sequence[Record], waiting: Waiting = silent) -> None:
         """Hand records to the producer; waits while its queue is full."""
         producer = self._producer or self._open()
-        taken = self._served(producer.produce_batch, name, records, partition=partition)
+        taken = self._taken(producer, records)
         self._served(producer.poll, 0)
         since, left = self._clock(), len(producer)
         while taken < len(records):
             records = records[taken:]
-            _only_full(records, name, partition)
             self._served(producer.poll, _SLICE_S)
             waiting()
-            taken = self._served(producer.produce_batch, name, records, partition=partition)
+            taken = self._taken(producer, records)
             since, left = self._watch(since, left)
+
+    def _taken(self, producer: Any, records: Sequence[Record]) -> int:
+        """How many of them the queue takes before it is full; raises when one is refused."""
+        self._raise_failure()
+        left = iter(records)
+        try:
+            deque(starmap(producer.produce, left), maxlen=0)  # no step of ours for each
+        except BufferError:
+            return len(records) - length_hint(left) - 1
+        except KafkaException as error:
+            self._served(producer.poll, 0)  # what is fatal is told there
+            topic, _, _, partition = records[len(records) - length_hint(left) - 1]
+            code = error.args[0].code()
+            kind, hint = _PASSING if code in _GONE else (TopicRefused, way_out(code))
+            raise kind(
+                f"a record was not taken: {error.args[0].str()}", where=f"{topic}/{partition}", hint=hint
+            ) from error
+        return len(records)
 
     def flush(self, waiting: Waiting = silent) -> None:
         """Wait until everything is acknowledged (I1)."""
@@ -212,14 +234,3 @@ def _place(text: str) -> str:
     """
     found = re.search(r"ProduceRequest for (\S+) \[(\d+)\]", text)
     return f"{found[1]}/{found[2]}" if found else ""
-
-
-def _only_full(records: Sequence[Any], name: str, partition: int) -> None:
-    """Whether the rest was left out because the queue is full, and for no other reason."""
-    for record in records:
-        error = record.pop("_error", None)
-        if error is None or error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
-            text = error.str() if error else "the client took a later record before it"
-            refused = error is not None and error.code() not in _GONE
-            kind, hint = (TopicRefused, way_out(error.code())) if refused else _PASSING
-            raise kind(f"a record was not taken: {text}", where=f"{name}/{partition}", hint=hint)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from engine.envelope import Record
 from engine.errors import EcluseError, TopicMismatch, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
-from engine.topic.door import Ended, Sent, Stored, Waiting, silent
+from engine.topic.door import Stored, Waiting, silent
 
 
 @dataclass
@@ -27,7 +27,7 @@ class MemoryTopic:
     """Topics as lists."""
 
     _logs: dict[str, _Log] = field(default_factory=dict)
-    _sent: list[tuple[str, int, Record | Ended]] = field(default_factory=list)
+    _sent: list[Record] = field(default_factory=list)
 
     def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, EcluseError]:
         """Create what does not exist."""
@@ -43,20 +43,20 @@ class MemoryTopic:
                 )
         return troubled
 
-    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
+    def send(self, records: Sequence[Record], waiting: Waiting = silent) -> None:
         """Keep the records aside."""
         del waiting
-        self._sent += [(name, partition, record) for record in records]
+        self._sent += records
 
     def flush(self, waiting: Waiting = silent) -> None:
         """Put what was kept aside into the logs."""
         del waiting
         sent, self._sent = self._sent, []
-        for name, partition, record in sent:
+        for name, value, key, partition in sent:
             log = self._logs.get(name)
             if log is None or partition >= len(log.partitions):
                 raise TopicUnreachable(f"topic {name} has no partition {partition}")
-            size = len(record["value"] or b"")
+            size = len(value or b"")
             if size > log.plan.row_bytes_max:
                 raise TopicRefused(
                     f"a record of {size} bytes is too large for {name}",
@@ -64,7 +64,7 @@ class MemoryTopic:
                     hint="raise max.message.bytes of the topic",
                 )
             records = log.partitions[partition]
-            records.append(Stored(len(records), record["key"], record["value"]))
+            records.append(Stored(len(records), key, value))
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
         """The ids of the topics that exist."""

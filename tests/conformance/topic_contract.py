@@ -11,7 +11,7 @@ import pytest
 from engine.envelope import Record
 from engine.errors import TopicMismatch, TopicRefused, TopicUnreachable
 from engine.plan import TopicPlan
-from engine.topic import Ended, Stored, Topic
+from engine.topic import Stored, Topic
 
 
 class Log(Protocol):
@@ -34,8 +34,8 @@ def plan(name: str, partitions: int = 2, row_bytes_max: int = 1 << 20) -> TopicP
     return TopicPlan(name, partitions, 1, 86_400_000, "backward", row_bytes_max)
 
 
-def records(*texts: str) -> list[Record]:
-    return [Record(key=text.encode(), value=f"value {text}".encode()) for text in texts]
+def records(name: str, *texts: str, partition: int = 0) -> list[Record]:
+    return [(name, f"value {text}".encode(), text.encode(), partition) for text in texts]
 
 
 def stored(topic: Topic, name: str, partition: int = 0) -> list[Stored]:
@@ -47,9 +47,9 @@ def what_was_flushed_is_read_in_its_order(log: Log) -> None:
     topic, name = log.open(), log.name("order")
     topic.prepare([plan(name)])
     for n in range(0, 3000, 100):
-        topic.send(name, 1, records(*(str(i) for i in range(n, n + 100))))
-    topic.send(name, 0, [Record(key=None, value=b"\x00")])
-    topic.send(name, 0, [Ended(key=b"gone", value=None)])
+        topic.send(records(name, *(str(i) for i in range(n, n + 100)), partition=1))
+    topic.send([(name, b"\x00", None, 0)])
+    topic.send([(name, None, b"gone", 0)])
     topic.flush()
     assert [s.value for s in stored(topic, name, 1)] == [f"value {i}".encode() for i in range(3000)]
     assert [(s.key, s.value, s.offset) for s in stored(topic, name, 0)] == [
@@ -62,7 +62,7 @@ def what_was_flushed_is_read_in_its_order(log: Log) -> None:
 def a_range_is_read_exactly(log: Log) -> None:
     topic, name = log.open(), log.name("range")
     topic.prepare([plan(name, 1)])
-    topic.send(name, 0, records(*"abcdefgh"))
+    topic.send(records(name, *"abcdefgh"))
     topic.flush()
     assert [s.key for s in topic.read(name, 0, 2, 5)] == [b"c", b"d", b"e"]
     assert [s.offset for s in topic.read(name, 0, 6, 8)] == [6, 7]
@@ -75,7 +75,7 @@ def another_sender_goes_on_behind_the_first(log: Log) -> None:
     for n, text in enumerate("abc"):
         topic = log.open()
         topic.prepare([plan(name, 1)])
-        topic.send(name, 0, records(text))
+        topic.send(records(name, text))
         topic.flush()
         assert [s.offset for s in stored(topic, name)] == list(range(n + 1))
         topic.close()
@@ -85,7 +85,7 @@ def offsets_of_many_topics_come_in_one_answer(log: Log) -> None:
     topic = log.open()
     names = [log.name(f"many{n}") for n in range(5)]
     topic.prepare([plan(name, 3) for name in names])
-    topic.send(names[2], 1, records("a", "b"))
+    topic.send(records(names[2], "a", "b", partition=1))
     topic.flush()
     found = topic.offsets([*names, log.name("absent")])
     assert set(found) == set(names)
@@ -110,7 +110,7 @@ def a_topic_has_an_id_that_another_of_its_name_has_not(log: Log) -> None:
 def preparing_again_changes_nothing(log: Log) -> None:
     topic, name = log.open(), log.name("again")
     topic.prepare([plan(name)])
-    topic.send(name, 0, records("a"))
+    topic.send(records(name, "a"))
     topic.flush()
     topic.prepare([plan(name), plan(log.name("new"))])
     assert [s.key for s in stored(topic, name)] == [b"a"]
@@ -131,11 +131,11 @@ def one_topic_s_mismatch_is_told_and_the_others_are_made(log: Log) -> None:
 def a_record_for_a_topic_that_is_not_there_waits_for_the_next_prepare(log: Log) -> None:
     topic, name = log.open(), log.name("nowhere")
     with pytest.raises(TopicUnreachable):
-        _through(topic, name, records("a"))
+        _through(topic, records(name, "a"))
     topic.close()
     topic = log.open()
     topic.prepare([plan(name)])
-    _through(topic, name, records("a"))
+    _through(topic, records(name, "a"))
     topic.close()
 
 
@@ -143,13 +143,13 @@ def a_record_that_is_too_large_is_refused(log: Log) -> None:
     topic, name = log.open(), log.name("large")
     topic.prepare([plan(name, row_bytes_max=1000)])
     with pytest.raises(TopicRefused) as found:
-        _through(topic, name, [Record(key=b"k", value=os.urandom(3 << 20))])
+        _through(topic, [(name, os.urandom(3 << 20), b"k", 0)])
     assert found.value.where == f"{name}/0"  # whoever sent it sets this topic aside
     topic.close()
 
 
-def _through(topic: Topic, name: str, sent: Sequence[Record]) -> None:
-    topic.send(name, 0, list(sent))
+def _through(topic: Topic, sent: Sequence[Record]) -> None:
+    topic.send(sent)
     topic.flush()
 
 

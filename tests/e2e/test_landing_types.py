@@ -36,10 +36,10 @@ def send(table: Table, came: Came, source: str) -> None:
             topic=table.topic, partitions=1, row_bytes_max=1 << 20, connector="postgres", name="t.shop",
             database="shop", writer=1,
         )  # fmt: skip
-        out: list[list[Record]] = [[]]
+        out: list[Record] = []
         Encoder(run.relation, address, **ids).encode(run, 0, out)  # type: ignore[arg-type]
-        for record in out[0]:
-            table.send(record["value"], key=record["key"])
+        for _, value, of, _ in out:
+            table.send(value, key=of)
 
 
 def snapshots(*tables: str, text: tuple[str, ...] = ()) -> list[TableSpec]:

@@ -40,8 +40,8 @@ def values(services: Services, name: str, partition: int) -> list[bytes]:
     return found
 
 
-def numbered(first: int, count: int, size: int) -> list[Record]:
-    return [Record(key=None, value=b"%08d" % n + os.urandom(size)) for n in range(first, first + count)]
+def numbered(name: str, partition: int, first: int, count: int, size: int) -> list[Record]:
+    return [(name, b"%08d" % n + os.urandom(size), None, partition) for n in range(first, first + count)]
 
 
 def test_a_broker_that_is_killed_and_comes_back_gets_every_record_once_and_in_order(
@@ -63,7 +63,7 @@ def test_a_broker_that_is_killed_and_comes_back_gets_every_record_once_and_in_or
     sent = 0
     while not back.is_set() or sent < 20_000:
         for partition in (0, 1):
-            topic.send(name, partition, numbered(sent, 100, 400), lambda: waited.append(1))
+            topic.send(numbered(name, partition, sent, 100, 400), lambda: waited.append(1))
         sent += 100
         if sent == 5000:
             helper.start()
@@ -82,11 +82,11 @@ def test_a_broker_that_stays_away_is_an_error_within_the_time_given(services: Se
     topic.prepare([plan(name)])
     services.kill("kafka")
     try:
-        topic.send(name, 0, numbered(0, 10, 10))
+        topic.send(numbered(name, 0, 0, 10, 10))
         with pytest.raises(TopicUnreachable, match="nothing acknowledged"):
             topic.flush()
         with pytest.raises(TopicUnreachable):
-            topic.send(name, 0, numbered(10, 10, 10))
+            topic.send(numbered(name, 0, 10, 10, 10))
     finally:
         services.restart("kafka")
         topic.close()
@@ -110,7 +110,7 @@ def test_a_queue_that_is_full_makes_the_sender_wait_and_loses_nothing(
     topic.prepare([plan(name)])
     waited: list[int] = []
     for first in range(0, 400, 20):
-        topic.send(name, 0, numbered(first, 20, 200_000), lambda: waited.append(1))
+        topic.send(numbered(name, 0, first, 20, 200_000), lambda: waited.append(1))
     topic.flush()
     assert waited
     assert [int(value[:8]) for value in values(services, name, 0)] == list(range(400))
@@ -129,13 +129,13 @@ def test_nothing_lands_behind_a_record_that_the_broker_refuses(
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
     if before:
-        topic.send(name, 0, numbered(0, before, 10))
+        topic.send(numbered(name, 0, 0, before, 10))
         topic.flush()
 
     def send() -> None:
-        topic.send(name, 0, numbered(before, 1, 900_000))
+        topic.send(numbered(name, 0, before, 1, 900_000))
         for n in range(before + 1, before + 50):
-            topic.send(name, 0, numbered(n, 1, 60_000))
+            topic.send(numbered(name, 0, n, 1, 60_000))
         topic.flush()
 
     with pytest.raises(TopicRefused, match="too large"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from engine import plugins
 from engine.cli import places, resolve
+from engine.envelope import Record
 from engine.errors import GapSuspected, Missing, SlotMissing, SourceRefused, TemplateInvalid
 from engine.lake import answer, book
 from engine.marks import Marks
@@ -237,9 +238,11 @@ def test_a_table_is_asked_for_before_its_gap_is_accepted(gaps: Marks, tmp_path: 
     keys: list[str] = []
     send = gaps.topic.send
 
-    def noted(name: str, partition: int, records: Any, *more: Any) -> None:
-        keys.extend(next(iter(json.loads(r["key"]).keys() - {"capture", "table"})) for r in records)
-        send(name, partition, records, *more)
+    def noted(records: Sequence[Record], *more: Any) -> None:
+        keys.extend(
+            next(iter(json.loads(key or b"").keys() - {"capture", "table"})) for _, _, key, _ in records
+        )
+        send(records, *more)
 
     gaps.topic.send = noted  # type: ignore[method-assign,assignment]
     done = accept_parcel(again=True)

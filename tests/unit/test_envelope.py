@@ -7,7 +7,7 @@ import decimal
 import hashlib
 import io
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastavro
 import pytest
@@ -83,16 +83,24 @@ def run_of(rel: Relation, rows: list[Row], *, first_minor: int = 0, major: int =
     return Rows(rel, STREAM, 1, major, first_minor, 1_795_268_280_787_123, 701, rows)
 
 
+class Made(NamedTuple):
+    place: int
+    key: bytes | None
+    value: bytes
+
+
 def encoded(
     run: Rows, *, to: Address | None = None, key_id: int | None = 11, value_id: int = 12
-) -> list[tuple[int, Record]]:
-    """Every record with its partition, in the order of partitions."""
+) -> list[Made]:
+    """Every record, in the order of partitions."""
     to = to or address()
-    out: list[list[Record]] = [[] for _ in range(to.partitions)]
+    out: list[Record] = []
     encoder = Encoder(run.relation, to, key_id=key_id if run.relation.key else None, value_id=value_id)
     tally = encoder.encode(run, 1_795_268_290_000, out)
-    assert tally[0] == sum(len(r["value"]) for records in out for r in records)
-    return [(place, record) for place, records in enumerate(out) for record in records]
+    found = [Made(place, key, value or b"") for topic, value, key, place in out if topic == to.topic]
+    assert len(found) == len(out)
+    assert tally[0] == sum(len(record.value) for record in found)
+    return sorted(found, key=lambda record: record.place)
 
 
 def wire(kind: object, type_: Type) -> Any:
@@ -217,8 +225,8 @@ def test_every_record_is_what_fastavro_writes(
             place = partition(_image(types, image), partitions)
         expected[place].append((key, value))
     found: list[list[tuple[bytes | None, bytes]]] = [[] for _ in range(partitions)]
-    for place, record in encoded(run, to=to):
-        found[place].append((record["key"], record["value"]))
+    for made in encoded(run, to=to):
+        found[made.place].append((made.key, made.value))
     assert found == expected
 
 
@@ -236,11 +244,11 @@ def _image(types: list[Type], image: list[Any]) -> bytes:
 def test_the_key_schema_writes_the_key() -> None:
     rel = relation(column("id", Int64(), nullable=False), column("town", String()), key=("id", "town"))
     rows: list[Row] = [("c", None, [field(Int64(), 5), field(String(), "Lyon")])]
-    ((_, record),) = encoded(run_of(rel, rows))
+    (record,) = encoded(run_of(rel, rows))
     schema = key_schema(rel, "shop.public.parcel")
-    assert record["key"] is not None
-    assert decode(record["key"], json.dumps(schema)) == {"id": 5, "town": "Lyon"}
-    assert schema_id(record["key"]) == 11
+    assert record.key is not None
+    assert decode(record.key, json.dumps(schema)) == {"id": 5, "town": "Lyon"}
+    assert schema_id(record.key) == 11
 
 
 def test_a_key_change_is_a_delete_and_an_insert_with_neighbouring_minors() -> None:
@@ -252,7 +260,7 @@ def test_a_key_change_is_a_delete_and_an_insert_with_neighbouring_minors() -> No
     schema = json.dumps(value_schema(rel, "shop.public.parcel"))
     for first in (0, 62, 64, 40_000, 1 << 20):
         found = sorted(
-            (decode(r["value"], schema) for _, r in encoded(run_of(rel, rows, first_minor=first))),
+            (decode(r.value, schema) for r in encoded(run_of(rel, rows, first_minor=first))),
             key=lambda e: e["position"]["minor"],
         )
         assert [(e["op"], e["position"]["minor"]) for e in found] == [
@@ -270,19 +278,19 @@ def test_a_row_above_the_limit_becomes_a_stub_with_its_key() -> None:
     note = field(String(), "x" * 5000)
     rows: list[Row] = [("c", None, [field(Int64(), 1), note]), ("c", None, [field(Int64(), 2), None])]
     large, small = sorted(
-        (r for _, r in encoded(run_of(rel, rows), to=address(row_bytes_max=1000))),
-        key=lambda r: str(r["key"]),
+        (r for r in encoded(run_of(rel, rows), to=address(row_bytes_max=1000))),
+        key=lambda r: str(r.key),
     )
     schema = json.dumps(value_schema(rel, "shop.public.parcel"))
-    stub = decode(large["value"], schema)
+    stub = decode(large.value, schema)
     image = b"\x00" + b"\x02\x02" + field(Int64(), 1) + b"\x02" + note
     assert stub["after"] is None
     assert stub["stub"] == {
-        "bytes": 5000 + len(small["value"]) + 2,
+        "bytes": 5000 + len(small.value) + 2,
         "sha256": hashlib.sha256(image).hexdigest(),
     }
-    assert large["key"] == header(11) + field(Int64(), 1)
-    assert decode(small["value"], schema)["stub"] is None
+    assert large.key == header(11) + field(Int64(), 1)
+    assert decode(small.value, schema)["stub"] is None
 
 
 def test_an_unfit_key_goes_to_partition_0_without_a_key() -> None:
@@ -290,24 +298,24 @@ def test_an_unfit_key_goes_to_partition_0_without_a_key() -> None:
     rows: list[Row] = [("d", [NAN, None], None), ("c", None, [NAN, field(String(), "a")])]
     records = encoded(run_of(rel, rows))
     schema = json.dumps(value_schema(rel, "shop.public.parcel"))
-    assert [place for place, _ in records] == [0, 0]
-    assert all(r["key"] is None for _, r in records)
-    assert all(decode(r["value"], schema)["unfit"] == {"id": "NaN"} for _, r in records)
+    assert [r.place for r in records] == [0, 0]
+    assert all(r.key is None for r in records)
+    assert all(decode(r.value, schema)["unfit"] == {"id": "NaN"} for r in records)
 
 
 @pytest.mark.parametrize("op", ["t", "f", "w"])
 def test_control_records_have_no_key_and_no_image(op: str) -> None:
     rel = relation(column("id", Int64(), nullable=False))
-    ((place, record),) = encoded(run_of(rel, [(op, None, None)]))
-    envelope = decode(record["value"], json.dumps(value_schema(rel, "shop.public.parcel")))
-    assert (place, record["key"], envelope["op"]) == (0, None, op)
+    (record,) = encoded(run_of(rel, [(op, None, None)]))
+    envelope = decode(record.value, json.dumps(value_schema(rel, "shop.public.parcel")))
+    assert (record.place, record.key, envelope["op"]) == (0, None, op)
     assert envelope["before"] is envelope["after"] is None
 
 
 def test_a_null_where_the_table_says_not_null_is_still_a_null() -> None:
     rel = relation(column("id", Int64(), nullable=False), column("note", String(), nullable=False))
-    ((_, record),) = encoded(run_of(rel, [("u", None, [field(Int64(), 1), None])]))
-    assert decode(record["value"], json.dumps(value_schema(rel, "shop.public.parcel")))["after"] == {
+    (record,) = encoded(run_of(rel, [("u", None, [field(Int64(), 1), None])]))
+    assert decode(record.value, json.dumps(value_schema(rel, "shop.public.parcel")))["after"] == {
         "id": 1,
         "note": None,
     }
@@ -352,9 +360,9 @@ def test_what_is_not_one_whole_record_does_not_decode(cut: bytes) -> None:
     rel = relation(column("id", Int64(), nullable=False))
     with pytest.raises(ValueError, match=r"not in|does not decode"):
         decode(cut, json.dumps(value_schema(rel, "t")))
-    ((_, record),) = encoded(run_of(rel, [("t", None, None)]))
+    (record,) = encoded(run_of(rel, [("t", None, None)]))
     with pytest.raises(ValueError, match="bytes after"):
-        decode(record["value"] + b"\x00", json.dumps(value_schema(rel, "shop.public.parcel")))
+        decode(record.value + b"\x00", json.dumps(value_schema(rel, "shop.public.parcel")))
 
 
 def test_the_first_fields_of_a_record_are_read_without_the_rest() -> None:

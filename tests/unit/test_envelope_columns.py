@@ -102,10 +102,14 @@ def encoded(
     run = Rows(rel, snapshot_strand(0, "3"), 1, 7_000_000_001, first_minor, 1_795_268_280_787_123, 0, rows)
     to = address(partitions, row_bytes_max)
     encoder = Encoder(rel, to, key_id=11 if rel.key else None, value_id=12)
-    out: list[list[Record]] = [[] for _ in range(partitions)]
+    out: list[Record] = []
     size, *others, read = encoder.encode(run, 1_795_268_290_000, out)
     assert others == [0, 0, 0]
-    return [[(r["key"], r["value"]) for r in records] for records in out], size, read
+    found: Partitions = [[] for _ in range(partitions)]
+    for topic, value, key, place in out:
+        assert topic == to.topic
+        found[place].append((key, value or b""))
+    return found, size, read
 
 
 def same(rel: Relation, packed: Packed, partitions: int, first_minor: int = 0, limit: int = 1 << 20) -> None:

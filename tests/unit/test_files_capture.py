@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from connectors.files.ledger import Entry, Ledger
-from engine.envelope import Record
 from engine.errors import CaptureFenced, GapSuspected, SourceUnready
 from engine.marks import Marks
 from engine.pump import kept, run
@@ -144,7 +143,7 @@ def test_an_opening_that_read_too_early_begins_again(tmp_path: Path) -> None:
         if len(calls) == 1:  # while it opens, the writer before it keeps one more entry
             name = KEPT
             stored = list(bench.topic.read(name, 0, *bench.topic.offsets([name])[name][0]))[-1]
-            bench.topic.send(name, 0, [Record(key=stored.key, value=stored.value or b"")])
+            bench.topic.send([(name, stored.value, stored.key, 0)])
             bench.topic.flush()
         return inner(*words)
 
@@ -181,7 +180,7 @@ def test_a_record_of_a_newer_writer_is_newer_wherever_it_lies(tmp_path: Path) ->
     stored = list(bench.topic.read(KEPT, 0, *bench.topic.offsets([KEPT])[KEPT][0]))
     old, new = stored[0], stored[-1]
     for key in (b"another key", new.key):  # a writer that was replaced sends what it had
-        bench.topic.send(KEPT, 0, [Record(key=key, value=old.value or b"")])
+        bench.topic.send([(KEPT, old.value, key, 0)])
     bench.topic.flush()
     rows_ = kept.read(bench.topic, bench.registry, bench.capture).rows
     assert rows_[-1]["name"] == "b.csv"
@@ -215,7 +214,7 @@ def test_what_is_kept_and_cannot_be_read_stops_the_capture(tmp_path: Path) -> No
     world.put("a.csv", HEAD + "1,Aix\n")
     bench = bench_of(world)
     runs(bench, 1)
-    bench.topic.send(KEPT, 0, [Record(key=b"x", value=b"none of ours")])
+    bench.topic.send([(KEPT, b"none of ours", b"x", 0)])
     bench.topic.flush()
     assert isinstance(parked(bench), GapSuspected)
 

@@ -42,7 +42,7 @@ def test_a_refusal_of_kafka_says_what_a_person_mends(code: int, way_out: str) ->
 
 def test_options_that_the_client_does_not_take_are_named_as_the_place_to_look() -> None:
     with pytest.raises(TopicRefused) as told:
-        KafkaTopic({"no.such.option": "1"}).send("t", 0, [])
+        KafkaTopic({"no.such.option": "1"}).send([])
     assert "Kafka options" in told.value.hint
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.envelope import Record
 from engine.errors import RegistryRefused, SourceUnready, TopicRefused
 from engine.plan import TopicPlan
 from engine.pump import run
@@ -12,7 +14,7 @@ from engine.registry import Part, Registered
 from engine.schema import Int64, String
 from engine.source import STREAM
 from engine.supervise import Done, Parked
-from engine.topic import MemoryTopic, Sent, Waiting, silent
+from engine.topic import MemoryTopic, Waiting, silent
 from tests.support.cells import column, field, relation
 from tests.support.memory import Bench, MemoryRegistry
 from tests.support.pumped import marks, stopped_after, tx
@@ -119,7 +121,7 @@ class Refusing(MemoryTopic):
     refused = "shop.public.letter"
 
     def flush(self, waiting: Waiting = silent) -> None:
-        if any(name == self.refused for name, _, _ in self._sent):
+        if any(name == self.refused for name, *_ in self._sent):
             self._sent = []
             raise TopicRefused("not authorized", where=f"{self.refused}/0")
         super().flush(waiting)
@@ -199,8 +201,8 @@ class Deleted(MemoryTopic):
         super().__init__()
         self.name, self.done = name, False
 
-    def send(self, name: str, partition: int, records: Sent, waiting: Waiting = silent) -> None:
+    def send(self, records: Sequence[Record], waiting: Waiting = silent) -> None:
         if not self.done and self.offsets([self.name]).get(self.name, {0: (0, 0)})[0][1]:
             self.done = True
             self.delete(self.name)
-        super().send(name, partition, records, waiting)
+        super().send(records, waiting)

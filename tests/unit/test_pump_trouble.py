@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from engine.envelope import Record
 from engine.errors import (
     CaptureFenced,
     ContractBroken,
@@ -105,7 +104,7 @@ class Slow(MemoryTopic):
         for _ in range(60):
             self.bench.clock.now += 1
             waiting()
-        if self.down and any(name != "ecluse.demo.marks" for name, _, _ in self._sent):
+        if self.down and any(name != "ecluse.demo.marks" for name, *_ in self._sent):
             raise TopicUnreachable("down")
         super().flush(waiting)
 
@@ -300,7 +299,7 @@ def test_the_newest_era_and_writer_are_read_from_the_topics() -> None:
     world = Scripted([tx(n * 100, n) for n in range(1, 9)], era=3)
     bench = stopped_after(Bench(world.open), world)
     run(bench.capture, bench.doors)
-    bench.topic.send("shop.public.parcel", 0, [Record(key=None, value=b"nobody's")])
+    bench.topic.send([("shop.public.parcel", b"nobody's", None, 0)])
     bench.topic.flush()
     assert lost.newest(bench.topic, bench.registry, bench.capture) == (3, 1)
     with pytest.raises(Missing):

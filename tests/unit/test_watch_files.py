@@ -13,7 +13,6 @@ import pytest
 from connectors.files import seeing
 from engine.arrivals import Done, File, Wish
 from engine.cli import filed, files
-from engine.envelope import Record
 from engine.errors import FileDecided, GapSuspected, Unusable
 from engine.marks import Marks
 from engine.pump import run
@@ -166,7 +165,7 @@ def test_a_record_of_the_ledger_that_is_none_of_ours_stops_the_look(world: Files
     bench = bench_of(world)
     world.put("a.csv", HEAD + "1,Aix\n")
     runs(bench, 1)
-    bench.topic.send(KEPT, 0, [Record(key=b"x", value=b"none of ours")])
+    bench.topic.send([(KEPT, b"none of ours", b"x", 0)])
     bench.topic.flush()
     with pytest.raises(GapSuspected):
         look(shelf(bench), [], Wanted())
