@@ -20,7 +20,7 @@ from engine.errors import SourceUnreachable
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 _BATCH_BYTES: Final = 1 << 19
-_BATCH_ROWS: Final = 1000
+_ROW_BYTES: Final = 1200  # what is made of more than some 400 rows does not stay in the fast memory of a core
 _SILENCE_S: Final = 45.0  # the pump is patient for a little longer
 _TICK_S: Final = 1.0
 
@@ -41,20 +41,19 @@ def batches(
     poll.register(pgconn.socket, select.POLLIN)
     silent_since, begun = time.monotonic(), not binary
     waiting: list[bytes] = []
-    held, free = 0, _BATCH_ROWS
+    free = _BATCH_BYTES
     while True:
         size, data = get(1)
         if size > 0:
             waiting.append(data.tobytes())
-            held += size
-            free -= 1
-            if free and held < _BATCH_BYTES:
+            free -= size + _ROW_BYTES
+            if free > 0:
                 continue
         elif size == 0:
             silent_since = _wait(pgconn, poll, silent_since, alive)
             continue
         rows = _framed(waiting, begun=begun) if binary else waiting
-        waiting, held, free, silent_since, begun = [], 0, _BATCH_ROWS, 0.0, True
+        waiting, free, silent_since, begun = [], _BATCH_BYTES, 0.0, True
         if size < 0:
             _ended(pgconn)
         if rows:

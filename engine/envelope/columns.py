@@ -20,7 +20,7 @@ from engine.errors import ContractBroken
 from engine.schema import Cell, Column, Relation
 from engine.source import UNCHANGED, Field
 
-ByColumns = Callable[[Sequence[Sequence[Field]], Sequence[bytes], bytes, list[Any]], int]
+ByColumns = Callable[[Sequence[Sequence[Field]], Sequence[bytes], bytes, bytes, list[Any]], int]
 Many = Callable[[Sequence[bytes]], Sequence[bytes]]
 Parts = bytes | Iterable[bytes]
 """A part of each row in their order, or of all of them."""
@@ -29,10 +29,10 @@ _SIZE_OF: Final = tuple(SOME_SIZES.values())
 
 
 def generate(relation: Relation, frame: Frame, op: str = "r") -> ByColumns:
-    """The encoder of a relation's columns: (columns, minors, prefix, out) → bytes made.
+    """The encoder of a relation's columns: (columns, minors, end, prefix, out) → bytes made.
 
-    All rows are of one ``op``; their records are appended to ``out``. Raises one of ``BAD`` where a row is
-    not plain.
+    All rows are of one ``op``, and all their minors have ``end`` behind them; their records are appended to
+    ``out``. Raises one of ``BAD`` where a row is not plain.
     """
     scope: dict[str, Any] = {
         "crc32": zlib.crc32, "repeat": repeat, "SOME_SIZES": SOME_SIZES, "joined": _joined,
@@ -63,7 +63,7 @@ def _lines(relation: Relation, frame: Frame, op: str) -> Iterator[str]:
     columns, head = relation.columns, SOME + op.encode() + NULL  # no old image
     image = [part for n, c in enumerate(columns) for part in _image(n, c, in_key=c.name in relation.key)]
     names = "".join(f"c{n}, " for n in range(len(columns)))
-    yield "def encode(columns, minors, prefix, out):"
+    yield "def encode(columns, minors, end, prefix, out):"
     yield "    count = len(minors)"
     yield f"    ({names}) = columns"
     for number, column in enumerate(columns):
@@ -76,13 +76,13 @@ def _lines(relation: Relation, frame: Frame, op: str) -> Iterator[str]:
         kept = [f"k{n}" for n, c in enumerate(columns) if c.name in relation.key]
         yield f"    bodies = {kept[0] if len(kept) == 1 else _call(kept)}"
     head += SOME if relation.key else b""
-    yield f"    values = {_call(['prefix', 'minors', head, *image, PLAIN])}"
-    yield "    sizes = list(map(len, values))"
-    yield f"    if max(sizes) > {frame.row_bytes_max}: raise ValueError"
+    yield f"    values = {_call(['prefix', 'minors', 'end', head, *image, PLAIN])}"
+    yield "    size, most = sum(map(len, values)), " + str(frame.row_bytes_max)
+    yield "    if size > most and max(map(len, values)) > most: raise ValueError"
     yield f"    keys = {'map(key_head.__add__, bodies)' if relation.key else 'repeat(None, count)'}"
     yield f"    places = {_places(frame)}"
     yield f"    out.extend(zip(repeat({frame.topic!r}, count), values, keys, places, strict=True))"
-    yield "    return sum(sizes)"
+    yield "    return size"
 
 
 def _places(frame: Frame) -> str:

@@ -76,9 +76,6 @@ class Encoder:
         """Append the run's records to ``out``, in their order."""
         rows, prefix = run.rows, self._framed(run, framed_ms)
         first, count = run.first_minor >> 1, len(rows)
-        minors: Sequence[bytes] = _MINORS[first : first + count]
-        if len(minors) < count:
-            minors = _minors(first, count)
         if isinstance(rows, Packed) and self.relation.columns:
             by_columns = self._by_columns.get(rows.op)
             if by_columns is None:
@@ -86,11 +83,14 @@ class Encoder:
                 self._by_columns[rows.op] = by_columns
             fields, read = rows.columns(), rows.op == "r"
             try:
-                size = by_columns(fields, minors, prefix, out)
+                size = by_columns(fields, *_alike(first, count), prefix, out)
             except BAD:
                 pass  # some of them are not plain: one by one
             else:
                 return (size, 0, 0, 0, count) if read else (size, count, 0, 0, 0)
+        minors: Sequence[bytes] = _MINORS[first : first + count]
+        if len(minors) < count:
+            minors = _minors(first, count)
         return self._fast(rows, minors, prefix, out, self._careful)
 
     def _framed(self, run: Rows, framed_ms: int) -> bytes:
@@ -188,6 +188,20 @@ class Encoder:
             return None, 0
         body = b"".join(parts)
         return self._key_head + body, partition(body, self._address.partitions)
+
+
+def _alike(first: int, count: int) -> tuple[Sequence[bytes], bytes]:
+    """``_minors`` in two parts, of which the second is the same in all of them.
+
+    >>> lows, end = _alike(5000, 2)
+    >>> [low + end for low in lows] == _minors(5000, 2), len(end)
+    (True, 1)
+    """
+    high, low = divmod(4 * first, len(FOLLOWED))
+    if high >= len(LAST) or low + 4 * count > len(FOLLOWED):
+        return _minors(first, count), b""
+    lows, end = (FOLLOWED, LAST[high]) if high else (LAST, b"")
+    return lows[low : low + 4 * count : 4], end
 
 
 def _minors(first: int, count: int) -> list[bytes]:

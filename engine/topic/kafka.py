@@ -42,7 +42,7 @@ _REFUSALS: Final = REFUSALS - _GONE
 
 
 class KafkaTopic:
-    """Topics of one Kafka cluster; the producer is made with the first record."""
+    """Topics of one Kafka cluster; who only reads makes no producer."""
 
     def __init__(
         self,
@@ -68,7 +68,9 @@ class KafkaTopic:
     # reading and settings
 
     def prepare(self, plans: Sequence[TopicPlan], *, compacted: bool = False) -> Mapping[str, EcluseError]:
-        """Create what does not exist; see ``Topic.prepare``."""
+        """Create what does not exist; see ``Topic.prepare``. Whoever asks is about to send."""
+        if self._producer is None:
+            self._open()  # it asks for its id before it is connected, and again half a second later
         return self._admin.prepare(plans, compacted=compacted)
 
     def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
