@@ -195,6 +195,19 @@ def test_a_row_above_the_limit_is_a_stub_among_the_others() -> None:
     assert [len(value) < 400 for _, value in records] == [True, True, True]
 
 
+def test_a_text_that_is_empty_is_none_of_the_nulls_beside_it() -> None:
+    cell = column_cell(kinds.built_in(kinds.TEXT), type_of(kinds.TEXT, -1), "binary")
+    assert cell is not None
+    made = (
+        Column("id", Int64(), nullable=False, declared="", cell=cell_of(kinds.INT8, Int64(), "binary")),
+        Column("note", type_of(kinds.TEXT, -1), nullable=True, declared="", cell=cell),
+    )
+    unpack = unpacking.unpacker((kinds.INT8, kinds.TEXT), "binary")
+    for notes in ([b"", None, b"a", b"", None], [None, b""], [b"", b"a"], [None, b"a" * 9000, b""]):
+        raw = [row([struct.pack(">q", n), note]) for n, note in enumerate(notes)]
+        same(relation(*made), Packed(raw, unpack), 1)
+
+
 def test_rows_of_a_copy_as_text_become_the_same_records() -> None:
     lines = [
         "1;5;\\N;1.50;2026-11-21 06:00:00.5+00;2026-11-21;t;a\\tb;\\N;0.25;\\N\n",
