@@ -29,6 +29,8 @@ _SETTINGS: Final = {
     "spark.sql.variable.substitute": "false",  # a key or a default with the text ${env:HOME} is that text
     # VACUUM lists files in a job of this many tasks: with Spark's 10,000 it took a minute for ten files
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
+    # Spark's own list less kafka, whose older door makes every record a Row and back again
+    "spark.sql.sources.useV1SourceList": "avro,csv,json,orc,parquet,text",
     "spark.sql.codegen.cache.maxEntries": "5000",
     "spark.sql.ui.retainedExecutions": "5",
     "spark.ui.retainedJobs": "20",

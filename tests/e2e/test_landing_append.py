@@ -14,7 +14,7 @@ import pytest
 from engine.checks import Check, NotNull, OnFail
 from engine.checks.bind import bind
 from engine.errors import RowTooLarge
-from engine.lake import append, decode
+from engine.lake import append, decode, read, session
 from engine.lake.append import Known
 from engine.lake.batch import Batch, Water
 from engine.lake.compile import compiled
@@ -112,6 +112,14 @@ def test_a_batch_is_no_longer_than_the_plan_says(landing: Landing) -> None:
     landing.land()
     assert [(e.seq, e.offsets[0]) for e in table.entries()] == [(1, (0, 7)), (2, (7, 14)), (3, (14, 20))]
     assert sorted(r["id"] for r in table.rows()) == list(range(20))
+
+
+def test_a_record_comes_from_kafka_as_a_row_of_spark_and_is_not_made_into_another(landing: Landing) -> None:
+    table = landing.table()
+    kafka = read.options({"bootstrap.servers": landing.kafka}, group="g", lane="plan")
+    frame = read.frame(session.worker(landing.spark), table.topic, {0: (0, 0)}, kafka)
+    plan: str = frame._jdf.queryExecution().executedPlan().toString()  # noqa: SLF001 - what Spark runs
+    assert "BatchScan" in plan, plan
 
 
 def test_a_stub_stops_the_flow_at_its_offset_and_the_others_go_on(landing: Landing) -> None:
