@@ -227,8 +227,9 @@ class _Attempt:
         path = book.table_path(self.desk.root, self.flow.sink.table)
         known = replace(self._known(planned, decoder, raw, path), checker=checker)
 
-        def bad(sieve_: str | None = None) -> DataFrame:
-            frame = append.decoded(raw if sieve_ is None else raw.where(sieve_), decoder, quarantine.KEEP)
+        def bad(look: sieve.Look) -> DataFrame:
+            near = read.frame(self.desk.session, self.flow.topic.name, look.span, self.desk.kafka)
+            frame = append.decoded(near.where(look.condition), decoder, quarantine.KEEP)
             # a row that came again is a duplicate, whatever it holds: so what came before is asked again too
             frame = frame if checker is None else append.marked(frame, planned, known)
             return quarantine.bad(frame, checker, partner=planned.flow.partner)
@@ -238,7 +239,8 @@ class _Attempt:
         if self.done is not None:
             row = append.counted(raw, decoder, planned, known)
             seen = replace(append.seen(planned, row, checker), remembered=remembered)
-            return _Run(planned, lambda: Merged(seen, None), bad)
+            whole = sieve.Look(planned.span)
+            return _Run(planned, lambda: Merged(seen, None), lambda: bad(whole))
         attempts.replace(spark, path, self._before, known.attempts)
         ours = table.engine_columns(self.flow)
         make = functools.partial(append.rows, decoder=decoder, batch=planned, ours=ours, known=known)
@@ -251,7 +253,7 @@ class _Attempt:
         return _Run(
             planned,
             lambda: Merged(replace(append.seen(planned, got(), checker), remembered=remembered), None),
-            lambda: bad(sieve.condition(planned.span, got())),
+            lambda: bad(sieve.look(planned.span, got())),
         )
 
     def _known(self, planned: Batch, decoder: Decoder, raw: DataFrame, path: Path) -> Known:

@@ -1,8 +1,9 @@
 """Which records of a large batch go into quarantine, roughly: so that the others are not decoded again.
 
 The batch's own job keeps a bitmap per partition, of a fixed size however many records are bad: a bit stands
-for so many offsets in a row. The second look at the range passes over the records whose bit is not set before
-it decodes anything. What it finds is counted like every quarantine (I4): a bit too few would stop the flow.
+for so many offsets in a row. The second look reads from the first bit that is set to the last, and passes
+over the records whose bit is not set before it decodes anything. What it finds is counted like every
+quarantine (I4): a bit too few would stop the flow.
 
 Rule: pure; only a help. A batch that is small, or is completed after a crash, is looked at whole.
 """
@@ -10,6 +11,7 @@ Rule: pure; only a help. A batch that is small, or is completed after a crash, i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.lake import given
@@ -31,17 +33,35 @@ def counters(span: Range, bad: str) -> dict[str, str]:
     }
 
 
-def condition(span: Range, got: Mapping[str, Any]) -> str | None:
-    """Whether a record has to be looked at again, as SQL; None where all have to be."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where the records lie that have to be looked at again: a range, and of it what meets ``condition``."""
+
+    span: Range
+    condition: str = "true"
+
+
+def look(span: Range, got: Mapping[str, Any]) -> Look:
+    """What of a batch's range has to be looked at again; ``got`` are its counters."""
     bitmaps = {p: got.get(f"s{p}") for p in span}
-    if any(bitmap is None for bitmap in bitmaps.values()):
-        return None
-    found = {p: _words(bytes(b)) for p, b in bitmaps.items() if b is not None}
-    if sum(word.bit_count() for words in found.values() for word in words) > _SPARSE * _used(span):
-        return None
-    signed = {p: [word - (word >> _WORD - 1 << _WORD) for word in words] for p, words in found.items()}
-    word = f"get({given.lists_by_partition(signed)}, cast({_bit(span)} div {_WORD} AS int))"
-    return f"getbit({word}, cast({_bit(span)} % {_WORD} AS int)) = 1"
+    found = {p: bytes(bitmap) for p, bitmap in bitmaps.items() if bitmap is not None and any(bitmap)}
+    if None in bitmaps.values() or not found:
+        return Look(span)
+    strides = {p: _stride(*span[p]) for p in found}
+    near = {p: _reach(span[p], strides[p], int.from_bytes(each, "little")) for p, each in found.items()}
+    used = sum(-(-(end - first) // strides[p]) for p, (first, end) in near.items())
+    if sum(int.from_bytes(each, "little").bit_count() for each in found.values()) > _SPARSE * used:
+        return Look(near)
+    words = given.lists_by_partition({p: _words(each) for p, each in found.items()})
+    word = f"get({words}, cast({_bit(span)} div {_WORD} AS int))"
+    return Look(near, f"getbit({word}, cast({_bit(span)} % {_WORD} AS int)) = 1")
+
+
+def _reach(of: tuple[int, int], stride: int, bits: int) -> tuple[int, int]:
+    """From the first offset that a bit is set for to the one behind the last."""
+    first, end = of
+    lowest = (bits & -bits).bit_length() - 1
+    return first + lowest * stride, min(end, first + bits.bit_length() * stride)
 
 
 def _stride(first: int, end: int) -> int:
@@ -54,11 +74,9 @@ def _bit(span: Range) -> str:
     return f"((offset - {first}) div {stride})"
 
 
-def _used(span: Range) -> int:
-    return sum(-(-(end - first) // _stride(first, end)) for first, end in span.values())
-
-
 def _words(bitmap: bytes) -> list[int]:
-    """The bitmap in words of 64 bits; the least bit of the first byte stands for the first offsets."""
+    """The bitmap in words of 64 bits; the least bit of the first stands for the first offsets."""
     size = _WORD // 8
-    return [int.from_bytes(bitmap[at : at + size], "little") for at in range(0, len(bitmap), size)]
+    return [
+        int.from_bytes(bitmap[at : at + size], "little", signed=True) for at in range(0, len(bitmap), size)
+    ]

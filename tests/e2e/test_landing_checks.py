@@ -270,22 +270,22 @@ def test_i4_the_few_bad_records_of_a_large_batch_are_found_again(
             *(table.maker.value("c", row(n, weight)) for n, weight in enumerate(weights)), partition=partition
         )
     table.send(b"junk", partition=1)
-    looked: list[str | None] = []
-    condition = sieve.condition
+    looked: list[sieve.Look] = []
+    look = sieve.look
 
-    def seen(*given: Any) -> str | None:
-        looked.append(condition(*given))
+    def seen(*given: Any) -> sieve.Look:
+        looked.append(look(*given))
         return looked[-1]
 
-    monkeypatch.setattr(sieve, "condition", seen)
+    monkeypatch.setattr(sieve, "look", seen)
     landing.land()
     assert [(r["partition"], r["offset"]) for r in table.quarantined() if r["stage"] == "decode"] == [
         (1, 11_000)
     ]
     assert {(r["partition"], r["offset"]) for r in table.quarantined() if r["stage"] == "check"} == bad
     assert terms(table) == [{"landed": 22_000 - len(bad), "quarantined": len(bad) + 1}]
-    assert looked[0] is not None
-    assert "getbit" in looked[0]
+    assert looked[0].span == {0: (7, 10_529), 1: (7, 11_001)}
+    assert "getbit" in looked[0].condition
 
 
 def test_a_batch_like_the_one_before_it_brings_nothing_to_compile(landing: Landing) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.checks import Check, Expression, Misfit, NotNull, OneOf, OnFail, Range
 from engine.checks.bind import bind
-from engine.lake import batch, book, breaker, decode, sieve
+from engine.lake import batch, book, breaker, decode, ranges, sieve
 from engine.lake.batch import Batch
 from engine.lake.compile import Checker, compiled
 from engine.lake.desk import Standing
@@ -158,21 +158,29 @@ def test_a_sieve_lets_every_bad_record_through(span: dict[int, tuple[int, int]],
     spans = {p: (first, first + length) for p, (first, length) in span.items()}
     bad = {p: data.draw(st.sets(st.integers(a, b - 1), max_size=5)) for p, (a, b) in spans.items()}
     got = {f"s{p}": bitmap(bad[p], *spans[p]) for p in spans}
-    found = sieve.condition(spans, got)
-    assert found is not None
-    words = words_of(found)
+    look = sieve.look(spans, got)
+    assert all(spans[p][0] <= a < b <= spans[p][1] for p, (a, b) in look.span.items())
+    words = words_of(look.condition)
     for p, offsets in bad.items():
+        stride = -(-(spans[p][1] - spans[p][0]) // 32_768)
         for offset in offsets:
-            word, bit = divmod((offset - spans[p][0]) // -(-(spans[p][1] - spans[p][0]) // 32_768), 64)
-            assert words[p][word] >> bit & 1
+            assert ranges.holds(look.span, p, offset)
+            word, bit = divmod((offset - spans[p][0]) // stride, 64)
+            assert look.condition == "true" or words[p][word] >> bit & 1
+        if offsets:  # and hardly more is read
+            first, end = look.span[p]
+            assert min(offsets) - first < stride
+            assert end - max(offsets) <= stride
+        else:
+            assert p not in look.span or not any(bad.values())
 
 
 def words_of(condition: str) -> list[list[int]]:
     """The words of the bitmaps that a condition looks into, by partition."""
     lists = condition.partition("getbit(get(get(array(")[2].partition("), partition)")[0]
     return [
-        [] if each == "NULL" else [int(word.removesuffix("L")) for word in each[6:-1].split(", ")]
-        for each in re.findall(r"NULL|array\([^)]*\)", lists)
+        [int(word) for word in each.split(",")] if each else []
+        for each in re.findall(r"NULL|cast\(split\('([^']*)', ','\) AS array<bigint>\)", lists)
     ]
 
 
@@ -187,10 +195,17 @@ def bitmap(offsets: set[int], first: int, end: int) -> bytes:
 
 def test_a_range_of_which_much_is_bad_is_looked_at_whole() -> None:
     span = {0: (0, 65_536)}
-    assert sieve.condition(span, {"s0": b"\xff" * 4096}) is None
-    assert sieve.condition(span, {}) is None
-    few = sieve.condition(span, {"s0": bytes(4096)})
-    assert few is not None
-    assert words_of(few) == [[0] * 512]
+    assert sieve.look(span, {"s0": b"\xff" * 4096}) == sieve.Look(span)
+    assert sieve.look(span, {}) == sieve.Look(span)
+    assert sieve.look(span, {"s0": bytes(4096)}) == sieve.Look(span)  # nothing was seen: nothing is left out
+    few = sieve.look({**span, 1: (7, 99)}, {"s0": b"\x81" + bytes(4094) + b"\x80", "s1": bytes(4096)})
+    assert few.span == span
+    assert words_of(few.condition) == [[0x81, *[0] * 510, -(2**63)]]
     assert len(sieve.counters(dict.fromkeys(range(32), (0, 9)), "true")) == 32
     assert sieve.counters(dict.fromkeys(range(33), (0, 9)), "true") == {}
+
+
+def test_of_a_range_with_little_that_is_bad_only_that_part_is_read_again() -> None:
+    found = bitmap({70_000, 70_100, 70_300}, 7, 100_007)
+    look = sieve.look({0: (7, 100_007), 1: (0, 50_000)}, {"s0": found, "s1": bytes(4096)})
+    assert look.span == {0: (69_999, 70_303)}
