@@ -236,11 +236,13 @@ class _Attempt:
 
         spark, plain = self.desk.session, functools.partial(append.decoded, raw, decoder)
         remembered = floors.withdraw(spark, self.desk.root, planned, plain, write=self.done is None)
+
+        def merged(row: Mapping[str, Any]) -> Merged:
+            return Merged(replace(append.seen(planned, row, checker), remembered=remembered), None)
+
         if self.done is not None:
-            row = append.counted(raw, decoder, planned, known)
-            seen = replace(append.seen(planned, row, checker), remembered=remembered)
-            whole = sieve.Look(planned.span)
-            return _Run(planned, lambda: Merged(seen, None), lambda: bad(whole))
+            found = merged(append.counted(raw, decoder, planned, known))
+            return _Run(planned, lambda: found, lambda: bad(sieve.Look(planned.span)))
         attempts.replace(spark, path, self._before, known.attempts)
         ours = table.engine_columns(self.flow)
         make = functools.partial(append.rows, decoder=decoder, batch=planned, ours=ours, known=known)
@@ -249,12 +251,8 @@ class _Attempt:
         large = self.standing.large
         rows = append.write(planned, path, raw, make, names, at=self.desk.at, large=large, handle=held)
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
-        got: Callable[[], Mapping[str, Any]] = lambda: rows.counters  # noqa: E731
-        return _Run(
-            planned,
-            lambda: Merged(replace(append.seen(planned, got(), checker), remembered=remembered), None),
-            lambda: bad(sieve.look(planned.span, got())),
-        )
+        look = functools.partial(sieve.look, planned.span)
+        return _Run(planned, lambda: merged(rows.counters), lambda: bad(look(rows.counters)))
 
     def _known(self, planned: Batch, decoder: Decoder, raw: DataFrame, path: Path) -> Known:
         spark, held, parts = self.desk.session, None, {}
