@@ -31,13 +31,18 @@ _KEPT: Final = 3  # of the environments that were used last: one takes about 190
 _LIMIT_S: Final = 600.0
 
 
-def class_path(jars: Sequence[Path]) -> tuple[Path, ...]:
-    """Spark's jars and those that it does not ship: each once, in an order that is always the same."""
+def spark_home() -> Path:
+    """Where pyspark lies; found without importing it."""
     spec = importlib.util.find_spec("pyspark")
     if spec is None or spec.origin is None:
         hint = "pip install 'ecluse[lake]'"
         raise LakeUnreachable("pyspark is not installed", where=sys.prefix, hint=hint)
-    return (*sorted((Path(spec.origin).parent / "jars").glob("*.jar")), *sorted(jars))
+    return Path(spec.origin).parent
+
+
+def class_path(jars: Sequence[Path]) -> tuple[Path, ...]:
+    """Spark's jars and those that it does not ship: each once, in an order that is always the same."""
+    return (*sorted((spark_home() / "jars").glob("*.jar")), *sorted(jars))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,13 @@ def start(command: Sequence[str]) -> Any:
         process = subprocess.Popen(
             [*_DEAF, *command],
             stdin=subprocess.PIPE,
-            env={**os.environ, _TOLD: str(told), "SPARK_CONNECT_MODE": "0"},
+            # SPARK_HOME: where Spark looks for what a worker in Python imports
+            env={
+                **os.environ,
+                "SPARK_HOME": str(archive.spark_home()),
+                "SPARK_CONNECT_MODE": "0",
+                _TOLD: str(told),
+            },
         )
         while not told.is_file():
             if process.poll() is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -50,10 +49,7 @@ def test_an_archive_that_does_not_fit_is_passed_over_without_a_word(
 
 
 def test_spark_is_started_with_what_its_own_launcher_says(services: Services) -> None:
-    spec = importlib.util.find_spec("pyspark")
-    assert spec is not None
-    assert spec.origin is not None
-    home = Path(spec.origin).parent
+    home = archive.spark_home()
     launcher = ["-cp", str(home / "jars" / "*"), "org.apache.spark.launcher.Main"]
     said = subprocess.run(
         [

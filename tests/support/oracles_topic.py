@@ -21,7 +21,10 @@ from tests.support.waits import wait_until
 from tests.support.workload import Change
 
 _WAIT_S = 20.0
-_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_NO_LEADER = (
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - of one that the broker has just named
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
