@@ -38,7 +38,7 @@ def demo(context: typer.Context) -> None:
     from engine.cli.play import Play  # it brings the driver of the sample database
 
     with start.ended_by_signal(), Meter() as meter:
-        project = Running(call, meter, keep=keep)
+        project = Running(call, meter, keep=keep, lasting=False)
         cache = cache_folder(call.environment)
         show.note(f"writes only into {folder.resolve()} and {cache}")
         announce(project.download_bytes(), str(cache))

@@ -38,11 +38,15 @@ _PAUSE_S: Final = 1.5
 
 @dataclass(slots=True)
 class Running:
-    """A project that runs, as long as the ``with`` block lasts; ``keep`` leaves the stack behind."""
+    """A project that runs, as long as the ``with`` block lasts; ``keep`` leaves the stack behind.
+
+    ``lasting``: it is to run for long, so that what makes each next start faster is worth its time now.
+    """
 
     call: Call
     progress: Progress
     keep: bool = False
+    lasting: bool = True
     plan: ProjectPlan = field(init=False)
     crew: Crew = field(init=False)
     samples: list[Sample] = field(default_factory=list)
@@ -100,7 +104,8 @@ class Running:
         )
         self._close.enter_context(self.stack)
         self.endpoints = self.stack.start(self.parts)
-        self._prepare_java(self.endpoints)
+        if self.lasting:
+            self._prepare_java(self.endpoints)
         if not self.plan.lake.root:
             Path(places.lake_root(self.call, self.plan)).mkdir(exist_ok=True)
         self.samples = sample.prepare(self.call, self.plan)
@@ -110,7 +115,8 @@ class Running:
         """Have Java keep Spark's classes parsed, once: every landing starts faster from then on."""
         kept = Archive(places.archives(self.call), at.java_home, at.spark_jars)
         if not kept.path.exists():
-            show.note(f"first start: Java reads Spark's classes once for all, into {kept.folder} (190 MB)")
+            show.note(f"first start: Java reads Spark's classes once for all, into {kept.folder} (200 MB)")
+            show.note("that takes up to a minute; every landing starts faster from then on")
             kept.make()
 
     def start_workers(self) -> None:
