@@ -28,6 +28,7 @@ from engine.topic.beside import SLACK_BYTES
 from engine.topic.door import Stored, Waiting, silent
 
 _SLICE_S: Final = 0.25
+_TOLD_S: Final = 5.0
 _RECORD_BYTES: Final = 160  # the client's own bookkeeping per message: bounds their number
 
 # A topic that is gone is made again by the next ``prepare``; the landing tells that it is another (I9).
@@ -109,9 +110,10 @@ class KafkaTopic:
         except BufferError:
             return len(records) - length_hint(left) - 1
         except KafkaException as error:
-            self._served(producer.poll, 0)  # what is fatal is told there
-            topic, _, _, partition = records[len(records) - length_hint(left) - 1]
             code = error.args[0].code()
+            # what was fatal is told there, a moment after it has made this call fail
+            self._served(producer.poll, _TOLD_S if code == KafkaError._FATAL else 0)  # noqa: SLF001
+            topic, _, _, partition = records[len(records) - length_hint(left) - 1]
             kind, hint = _PASSING if code in _GONE else (TopicRefused, way_out(code))
             raise kind(
                 f"a record was not taken: {error.args[0].str()}", where=f"{topic}/{partition}", hint=hint

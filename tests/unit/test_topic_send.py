@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
@@ -69,3 +71,25 @@ def test_a_topic_that_is_gone_passes() -> None:
     with pytest.raises(TopicUnreachable) as found:
         sending_to(Client(refused=KafkaError._UNKNOWN_TOPIC)).send([("t", b"refused", None, 0)])  # noqa: SLF001
     assert found.value.where == "t/0"
+
+
+class Doomed(Client):
+    """A client that has failed for good, as its next call tells at once, and its events a moment later."""
+
+    def produce(self, *_: Any) -> None:
+        raise KafkaException(KafkaError(KafkaError._FATAL))  # noqa: SLF001 - the client's own code
+
+    def poll(self, timeout: float) -> int:
+        if timeout:
+            told = "ProduceRequest for t [7] with 1 message(s) failed: Broker: Message size too large"
+            raise KafkaException(KafkaError(KafkaError._FATAL, told))  # noqa: SLF001
+        return 0
+
+
+def test_what_a_client_has_died_of_is_told_and_not_only_that_it_has() -> None:
+    topic = sending_to(Doomed())
+    with pytest.raises(TopicRefused, match="too large") as found:
+        topic.send([("t", b"1", None, 0)])
+    assert found.value.where == "t/7"
+    with pytest.raises(TopicRefused, match="too large"):
+        topic.flush()
