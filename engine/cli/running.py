@@ -114,7 +114,7 @@ class Running:
     def _prepare_java(self, at: Endpoints) -> None:
         """Have Java keep Spark's classes parsed, once: every landing starts faster from then on."""
         kept = Archive(places.archives(self.call), at.java_home, at.spark_jars)
-        if not kept.path.exists():
+        if kept.wanted:
             show.note(f"first start: Java reads Spark's classes once for all, into {kept.folder} (200 MB)")
             show.note("that takes up to a minute; every landing starts faster from then on")
             kept.make()

@@ -1,6 +1,6 @@
 """The archive of Spark's classes: where it lies, whether there is one, who makes it.
 
-Half of what a landing costs until its first batch is the reading and checking of some thousands of
+A good part of what a landing costs until its first batch is the reading and checking of thousands of
 classes. Java can keep them parsed in a file, which a JVM maps when it starts; it takes one only for the very
 same Java and class path.
 
@@ -68,13 +68,22 @@ class Archive:
         path = self.path
         return (f"-XX:SharedArchiveFile={path}", *QUIET) if path.is_file() else ()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be made: it is not there, and this Java has not failed to make it."""
+        return not self.path.exists() and not self._failed.exists()
+
+    @property
+    def _failed(self) -> Path:
+        return self.path.with_suffix(".failed")
+
     def make(self) -> bool:
-        """Make it unless it is there; whether it is now. It takes about as long as two starts of Spark."""
+        """Make it if it is wanted; whether it is there now. It takes about as long as two starts of Spark."""
         path = self.path
         self.folder.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
-            if not path.exists():
+            if self.wanted:
                 self._train(path)
         for old in sorted(self.folder.glob("classes-*.jsa"), key=lambda p: p.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)  # a JVM that has mapped it keeps it
@@ -94,3 +103,5 @@ class Archive:
                 subprocess.run(words, capture_output=True, check=False, timeout=_LIMIT_S)
             if draft.exists():
                 draft.rename(path)
+            else:
+                self._failed.touch()

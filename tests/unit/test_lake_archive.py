@@ -42,10 +42,16 @@ def test_another_java_or_jar_has_another_archive(changed: str, kept: Archive, tm
     assert kept.path != before
 
 
-def test_where_none_can_be_made_spark_starts_without(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Archive, "_train", lambda *_: None)
-    assert not kept.make()
-    assert kept.options() == ()
+def test_where_none_can_be_made_spark_starts_without_and_it_is_tried_once(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(archive, "class_path", tuple)
+    tried: list[object] = []  # a training that leaves nothing
+    monkeypatch.setattr("subprocess.run", lambda words, **_: tried.append(words))
+    assert kept.wanted
+    assert [kept.make(), kept.make()] == [False, False]
+    assert (len(tried), kept.wanted, kept.options()) == (1, False, ())
 
 
 def test_archives_of_environments_that_were_left_go(kept: Archive) -> None:
