@@ -253,6 +253,11 @@ class TableSpec:
     text: tuple[str, ...] = ()
     said: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    @property
+    def qualified(self) -> str:
+        """Its name with its schema: of a partner's feed, ``partner.feed``."""
+        return f"{self.schema}.{self.table}"
+
 
 _RUN_BITS: Final = 32
 

@@ -41,7 +41,7 @@ def place_of(config: FilesConfig) -> Place:
 def feeds_of(tables: Sequence[TableSpec]) -> Mapping[str, Feed]:
     """What the flows say of their files, by table."""
     # as JSON: a strict model takes a list for a tuple there, and nowhere else
-    return {f"{t.schema}.{t.table}": Feed.model_validate_json(json.dumps(dict(t.said))) for t in tables}
+    return {t.qualified: Feed.model_validate_json(json.dumps(dict(t.said))) for t in tables}
 
 
 def nothing(_: str) -> None:
@@ -61,7 +61,7 @@ def open_source(
     """The connector's ``open``."""
     feeds = feeds_of(tables)
     shapes = {
-        f"{spec.schema}.{spec.table}": reading.relation(number, spec.schema, spec.table, feed)
+        spec.qualified: reading.relation(number, spec.schema, spec.table, feed)
         for number, (spec, feed) in enumerate(zip(tables, feeds.values(), strict=True), 2)
     }
     ledger = _ledger(config, mark, kept)

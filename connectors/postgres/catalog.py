@@ -112,7 +112,7 @@ def know(side: Connection, wire: WireRelation, spec: TableSpec, form: Form) -> K
         if cell is None:
             why = f"column {column.name} is {fact.declared}, which is read as text only"
             if fact.current:  # the next start sees it, and asks for text
-                raise SourceUnreachable(f"{spec.schema}.{spec.table}: {why}: the stream starts again")
+                raise SourceUnreachable(f"{spec.qualified}: {why}: the stream starts again")
             return why
         default = fact.default
         if default is not None and fact.kind.oid == MONEY and type_ != String():

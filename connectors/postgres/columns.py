@@ -75,7 +75,7 @@ def wire_form(side: Connection, config: PostgresConfig, tables: Sequence[TableSp
 
     One type without a send function would end a binary stream for ever, whether it is ours or not.
     """
-    specs = {f"{spec.schema}.{spec.table}": spec for spec in tables}
+    specs = {spec.qualified: spec for spec in tables}
     schemas, names = [spec.schema for spec in tables], [spec.table for spec in tables]
     sent = side.execute(_SENT, (config.publication, schemas, names)).fetchall()
     known = kinds(side, {oid for _, _, oid in sent})
@@ -99,7 +99,7 @@ def lists(
         table = _table(side, config, spec) if spec.exclude else None
         if table is not None:
             kept = tuple(column for column in table.columns if column not in spec.exclude)
-            found[f"{spec.schema}.{spec.table}"] = kept
+            found[spec.qualified] = kept
     return found
 
 
@@ -116,7 +116,7 @@ def findings(side: Connection, config: PostgresConfig, spec: TableSpec) -> Itera
     table = _table(side, config, spec) if spec.exclude or spec.text else None
     if table is None:
         return
-    name = f"{spec.schema}.{spec.table}"
+    name = spec.qualified
     yield from (_fail(name, text, fix) for text, fix in _unknown(name, spec, table))
     if not spec.exclude:
         return

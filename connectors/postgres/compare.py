@@ -70,7 +70,7 @@ def _grants(side: Connection, config: PostgresConfig, tables: Sequence[TableSpec
     role, told_of = identifier(config.user), set()
     schemas, names = [spec.schema for spec in tables], [spec.table for spec in tables]
     kept = columns.lists(side, config, tables)
-    listed = [json.dumps(kept.get(f"{spec.schema}.{spec.table}", ())) for spec in tables]
+    listed = [json.dumps(kept.get(spec.qualified, ())) for spec in tables]
     rows = side.execute(_GRANTS, (schemas, names, listed)).fetchall()
     for schema, table, has_schema, has_table, may_use, may_read in dict.fromkeys(rows):
         if schema not in told_of and has_schema:

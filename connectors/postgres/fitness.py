@@ -53,7 +53,7 @@ where a.attrelid = %s::oid and a.attnum > 0 and not a.attisdropped order by a.at
 
 def of_table(side: Connection, config: PostgresConfig, spec: TableSpec, *, new: bool) -> Iterator[Finding]:
     """The findings for one table; ``new``: its capture has not begun."""
-    name = f"{spec.schema}.{spec.table}"
+    name = spec.qualified
     row = side.execute(_TABLE, (list(spec.exclude), spec.schema, spec.table)).fetchone()
     if row is None:
         yield Finding(
@@ -93,7 +93,7 @@ def of_table(side: Connection, config: PostgresConfig, spec: TableSpec, *, new: 
 
 
 def _kind(spec: TableSpec, kind: str, persistence: str) -> Iterator[Finding]:
-    name = f"{spec.schema}.{spec.table}"
+    name = spec.qualified
     if kind not in ("r", "p"):
         what = _KINDS.get(kind, "no table")
         yield Finding(
@@ -114,7 +114,7 @@ def _kind(spec: TableSpec, kind: str, persistence: str) -> Iterator[Finding]:
 
 
 def _identity(spec: TableSpec, identity: str, *, has_primary: bool, has_index: bool) -> Iterator[Finding]:
-    name, quoted = f"{spec.schema}.{spec.table}", identifier(spec.schema, spec.table)
+    name, quoted = spec.qualified, identifier(spec.schema, spec.table)
     known = identity == "f" or (identity == "d" and has_primary) or (identity == "i" and has_index)
     if not known:
         why = "NOTHING" if identity == "n" else "DEFAULT without a primary key"
@@ -138,7 +138,7 @@ def _identity(spec: TableSpec, identity: str, *, has_primary: bool, has_index: b
 
 
 def _columns(side: Connection, spec: TableSpec, relid: int) -> Iterator[Finding]:
-    name, quoted = f"{spec.schema}.{spec.table}", identifier(spec.schema, spec.table)
+    name, quoted = spec.qualified, identifier(spec.schema, spec.table)
     held = side.execute(_COLUMNS, (relid,)).fetchall()
     trouble = naming_trouble([column for column, _ in held if column not in spec.exclude])
     if trouble:
@@ -153,7 +153,7 @@ def _columns(side: Connection, spec: TableSpec, relid: int) -> Iterator[Finding]
 
 
 def _rows(side: Connection, spec: TableSpec) -> Iterator[Finding]:
-    name = f"{spec.schema}.{spec.table}"
+    name = spec.qualified
     try:
         found = side.execute(
             f"select exists(select 1 from {identifier(spec.schema, spec.table)})"  # noqa: S608 - a quoted name

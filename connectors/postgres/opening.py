@@ -109,7 +109,7 @@ def _fresh(start: _Start, era: int) -> Resume:
     late = publication.ensure_published(start.lines.side, config, start.tables, now)
     if late:
         raise SourceUnreachable(
-            f"{', '.join(f'{spec.schema}.{spec.table}' for spec in late)} cannot join the publication now:"
+            f"{', '.join(spec.qualified for spec in late)} cannot join the publication now:"
             " held by an open transaction, or gone",
             where=config.where,
             hint=session.WHO_WRITES,

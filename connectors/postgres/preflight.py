@@ -38,7 +38,7 @@ def preflight(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[F
             found += budget.findings(side, config.slot)
             found += _publication(side, config, tables, now)
             for spec in sorted(set(tables), key=lambda s: (s.schema, s.table)):
-                new = slot is None or f"{spec.schema}.{spec.table}" not in now.tables
+                new = slot is None or spec.qualified not in now.tables
                 found += fitness.of_table(side, config, spec, new=new)
             found += _form(side, config, tables)
             return found + _walsender(config)
@@ -192,7 +192,7 @@ def _publication(
             what = "some of its rows" if print_["filter"] else f"all columns but {print_['missing']}"
             text = f"{name} publishes {what} only of {table}: the others are not captured"
             yield Finding("warn", "publication", text, table=table)
-    missing = [spec for spec in tables if f"{spec.schema}.{spec.table}" not in now.tables]
+    missing = [spec for spec in tables if spec.qualified not in now.tables]
     if not missing:
         yield Finding("ok", "publication", f"{name} has all {len(tables)} tables")
         return
@@ -204,7 +204,7 @@ def _publication(
         return
     why = f"{config.user} does not own {foreign}" if foreign else f"{config.user} may not make it"
     # a publication that is there goes on without the tables that cannot join it (I9)
-    barred = [s for s in missing if not may or f"{s.schema}.{s.table}" in foreign.split(", ")]
+    barred = [s for s in missing if not may or s.qualified in foreign.split(", ")]
     together = [missing] if said is None else [[spec] for spec in barred]
     for specs in together:
         fix = "let the owner of the tables run:\n" + "\n".join(

@@ -104,7 +104,7 @@ def planned(
     """
     found, before = dict(was), set(streamed)
     for spec in tables:
-        name = f"{spec.schema}.{spec.table}"
+        name = spec.qualified
         known = was.get(name)
         if spec.snapshot is None:
             # what was begun is given up: from now on the stream alone is asked for

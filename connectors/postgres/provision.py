@@ -21,9 +21,7 @@ def provision(config: PostgresConfig, tables: Sequence[TableSpec]) -> Sequence[s
     whole = [spec for spec in tables if not spec.exclude]
     names = sorted({(spec.schema, spec.table) for spec in whole})
     schemas = sorted({spec.schema for spec in tables})
-    apart = {
-        f"{spec.schema}.{spec.table} leaves out {', '.join(spec.exclude)}" for spec in tables if spec.exclude
-    }
+    apart = {f"{spec.qualified} leaves out {', '.join(spec.exclude)}" for spec in tables if spec.exclude}
     return [
         "-- unless it is logical already; then restart the server\nALTER SYSTEM SET wal_level = logical",
         f"-- unless the role is there; then give it a password\nCREATE ROLE {role} LOGIN REPLICATION",

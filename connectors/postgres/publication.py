@@ -81,7 +81,7 @@ def ensure_published(
     open transaction on one, or one that was dropped, holds up neither the application on the others nor
     their flows (I9).
     """
-    missing = [spec for spec in tables if f"{spec.schema}.{spec.table}" not in now.tables]
+    missing = [spec for spec in tables if spec.qualified not in now.tables]
     if not missing:
         return []
     columns.refused(side, config, missing)

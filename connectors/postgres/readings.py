@@ -54,7 +54,7 @@ class Readings:
     ) -> None:
         self._config, self._side, self._form = config, side, form
         self.tables = tables
-        self._specs = {f"{spec.schema}.{spec.table}": spec for spec in tables}
+        self._specs = {spec.qualified: spec for spec in tables}
         self._known: dict[str, Table] = {}
         self._late: dict[str, float] = {}
         self._next = 0.0

@@ -158,7 +158,7 @@ def table(side: Connection, config: PostgresConfig, spec: TableSpec, form: Form)
     """What there is to read of a table, as its stream would tell it; or why it cannot be read."""
     found = side.execute(_ABOUT, (spec.schema, spec.table)).fetchone()
     if found is None:
-        return f"{spec.schema}.{spec.table} is gone"
+        return f"{spec.qualified} is gone"
     relid, identity, expected, only, key = found
     listed, filter_ = list[int](), ""
     if side.info.server_version >= FILTERS_FROM:

@@ -27,7 +27,7 @@ def first_gaps(gaps: Iterable[Gap], flows: Sequence[FlowPlan]) -> dict[str, Gap]
     found: dict[str, Gap] = {}
     for gap in gaps:
         for flow in flows:
-            its = (flow.connection, f"{flow.table.schema}.{flow.table.table}")
+            its = (flow.connection, flow.table.qualified)
             if not gap.accepted and (gap.capture, gap.table) == its:
                 found[flow.name] = min(gap, found.get(flow.name, gap), key=lambda g: (g.era, g.major))
     return found

@@ -42,9 +42,7 @@ def run(
     context: typer.Context,
     flow: Annotated[str, typer.Argument(metavar="FLOW", help="A flow of the project.")],
     *,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The folder that files go into.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where files go.")] = None,
     files: Annotated[int, typer.Option("--files", min=1, metavar="N", help="How many files.")] = 1,
     records: Annotated[
         int, typer.Option("--records", min=0, metavar="N", help="How many records in each of them.")
@@ -57,9 +55,7 @@ def run(
             help="bad_type=2% of the records, ragged=3 of each file; more than once.",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="The same seed and day: the same bytes.")
-    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed and day: same bytes.")] = 1,
     first: Annotated[
         int, typer.Option("--first", min=1, metavar="N", help="The number of the first file.")
     ] = 1,

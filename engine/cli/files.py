@@ -100,7 +100,7 @@ def ls(
 
 def _feeds(shelf: Shelf, named: Sequence[str], *, all_of: bool) -> list[str]:
     """The feeds that were asked for; nothing means every feed of the ledger."""
-    known = {f"{flow.table.schema}.{flow.table.table}": flow.table.table for flow in shelf.flows}
+    known = {flow.table.qualified: flow.table.table for flow in shelf.flows}
     if named:
         return [feed for feed, table in known.items() if feed in named or table in named] or [*named]
     return [] if all_of else [*known]
@@ -244,7 +244,7 @@ def announce(
     of = shelves.files_of(capture)
     assert of is not None  # noqa: S101 - one that was chosen
     sidecar = of.announce(places.configure(call, capture), table, file, records)
-    told = {"connection": capture.name, "feed": f"{table.schema}.{table.table}", "file": file.name,
+    told = {"connection": capture.name, "feed": table.qualified, "file": file.name,
             "sidecar": sidecar}  # fmt: skip
     if as_json:
         show.data(told)
@@ -253,7 +253,7 @@ def announce(
 
 
 def _table(call: Call, flows: Sequence[FlowPlan], feed: str) -> TableSpec:
-    known = {f"{flow.table.schema}.{flow.table.table}": flow.table for flow in flows}
+    known = {flow.table.qualified: flow.table for flow in flows}
     found = [spec for name, spec in known.items() if feed in (name, spec.table)]
     if len(found) != 1:
         what = f"no feed {feed}" if not found else f"{feed} is a feed of {len(found)} partners"

@@ -112,7 +112,7 @@ def _accept_capture(
 
 def _readable(specs: Sequence[TableSpec], name: str) -> list[str]:
     """The tables that can be read again; raises where none can."""
-    found = sorted(f"{spec.schema}.{spec.table}" for spec in specs if spec.snapshot is not None)
+    found = sorted(spec.qualified for spec in specs if spec.snapshot is not None)
     if not found:
         tables = not any(spec.said for spec in specs)
         accept = f"ecluse resolve {name} --accept-gap"
@@ -173,7 +173,7 @@ def _accept_flow(
 
     root = Path(places.lake_root(call, plan))
     planned = next(f for f in plan.flows if f.name == flow)
-    its = (planned.connection, f"{planned.table.schema}.{planned.table.table}")
+    its = (planned.connection, planned.table.qualified)
     stopped = book.load_state(root, flow)
     waits = stopped.state is State.STOPPED
     tables = _readable([planned.table], flow) if again else []

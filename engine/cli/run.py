@@ -173,7 +173,7 @@ class Opening:
         ``asked``: how often a person asked for a table to be read again. ``kept``: what the connector keeps.
         """
         config = places.configure(self.call, self.capture)
-        named = {f"{spec.schema}.{spec.table}": spec for spec in self.capture.tables}
+        named = {spec.qualified: spec for spec in self.capture.tables}
         tables = [
             spec
             if spec.snapshot is None
@@ -196,7 +196,7 @@ class Opening:
         # published that was not looked at: a table without identity would break the application's updates
         failed = [f for f in findings if f.level == "fail" and not f.table and f.code not in _SAID_BY_OPEN]
         unready = [f for f in findings if f.level == "fail" and f.table and f.code == SourceUnready.code]
-        tables = {f"{spec.schema}.{spec.table}" for spec in self.capture.tables}
+        tables = {spec.qualified for spec in self.capture.tables}
         why = {name: [f for f in unready if f.table == name] for name in {f.table for f in unready} & tables}
         whole = failed or (unready if len(why) == len(tables) else [])
         if whole:

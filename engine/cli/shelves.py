@@ -74,17 +74,15 @@ def shelves(
             of = files_of(capture)
             assert of is not None  # noqa: S101 - those that were chosen
             wishes, mark = marks.wishes(capture.name), marks.find(capture.name).mark
-            expected = {_feed(flow): its for flow in flows if (its := of.expected(flow.table)) is not None}
+            expected = {
+                flow.table.qualified: its for flow in flows if (its := of.expected(flow.table)) is not None
+            }
             looked = {} if mark is None else of.looked(mark.resume)
             shelf = Shelf(capture, flows, topic, registry, of.read, landings, wishes, expected, looked)
             found.append((shelf, marks))
         yield found
     finally:
         topic.close()
-
-
-def _feed(flow: FlowPlan) -> str:
-    return f"{flow.table.schema}.{flow.table.table}"
 
 
 def awaiting(call: Call, plan: ProjectPlan, now_us: int) -> list[Awaited]:
@@ -110,7 +108,7 @@ Tallied = tuple[str, Tally, Awaited | None]
 def tallies(call: Call, plan: ProjectPlan, flows: Collection[str], now_us: int) -> list[Tallied]:
     """How the files of flows stand, by connection; nothing, and a word, where the ledger does not answer."""
     found: list[Tallied] = []
-    feeds = {(flow.connection, _feed(flow)) for flow in plan.flows if flow.name in flows}
+    feeds = {(flow.connection, flow.table.qualified) for flow in plan.flows if flow.name in flows}
 
     def count() -> None:
         with shelves(call, plan, None) as named:

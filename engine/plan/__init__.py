@@ -352,7 +352,7 @@ class _Assembly:
         mine: dict[str, FlowPlan] = {}
         for flow in flows:  # flows on one table share its topic: the first by name stands for it
             if flow.connection == name:
-                mine.setdefault(f"{flow.table.schema}.{flow.table.table}", flow)
+                mine.setdefault(flow.table.qualified, flow)
         topics = {table: mine[table].topic for table in sorted(mine)}
         kept = self.keeps.get(connection.connector)
         if kept and mine:

@@ -41,5 +41,5 @@ def awaited(shelf: Shelf, newest: Mapping[str, int], now_us: int) -> Iterator[Aw
         since_us = shelf.looked.get(feed) if last_us is None else last_us
         due_us = None if since_us is None else expected.due(since_us)
         overdue_s = None if due_us is None else max(0.0, (now_us - due_us) / 1e6)
-        flows = tuple(flow.name for flow in shelf.flows if f"{flow.table.schema}.{flow.table.table}" == feed)
+        flows = tuple(flow.name for flow in shelf.flows if flow.table.qualified == feed)
         yield Awaited(shelf.capture.name, feed, flows, expected.text, last_us, due_us, overdue_s)

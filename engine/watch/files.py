@@ -175,7 +175,7 @@ def look(shelf: Shelf, waiting: Sequence[File], wanted: Wanted) -> Found:
 
 
 def _seen(shelf: Shelf, file: File) -> FileLook:
-    flows = [f for f in shelf.flows if f"{f.table.schema}.{f.table.table}" == file.feed]
+    flows = [f for f in shelf.flows if f.table.qualified == file.feed]
     names = tuple(flow.name for flow in flows)
     wish = next((wish for wish in shelf.wishes if _waits_for(wish, file)), None)
     return FileLook(shelf.capture.name, file, names, _landed(shelf, file, names), wish)

@@ -146,7 +146,7 @@ def world(tmp_path: Path) -> FilesWorld:
 def seen(bench: Bench, world: FilesWorld, after_us: int = 0) -> list[Awaited]:
     """What is awaited, so long after the capture's clock has come to a stand."""
     mark = Marks(bench.topic, "demo", lambda: "12:00").find(bench.capture.name).mark
-    its = {f"{t.schema}.{t.table}": e for t in world.tables if (e := seeing.expected(t)) is not None}
+    its = {t.qualified: e for t in world.tables if (e := seeing.expected(t)) is not None}
     shelf = Shelf(
         bench.capture, [], bench.topic, bench.registry, seeing.read, expected=its,
         looked={} if mark is None else looked(mark.resume),

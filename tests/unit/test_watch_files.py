@@ -17,6 +17,7 @@ from engine.errors import FileDecided, GapSuspected, Unusable
 from engine.marks import Marks
 from engine.pump import run
 from engine.pump.kept import read
+from engine.source import TableSpec
 from engine.watch.files import FileLook, Shelf, Wanted, look, tally
 from engine.watch.lag import LandingReading
 from tests.support.files_bench import bench_of, entries, runs
@@ -27,7 +28,7 @@ KEPT = "shop.drop._files"
 
 
 def flow(name: str = "orders", mode: str = "append") -> Any:
-    table = SimpleNamespace(schema="acme", table=name)
+    table = TableSpec(f"acme.{name}", "acme", name)
     return SimpleNamespace(name=f"acme.{name}", table=table, sink=SimpleNamespace(mode=mode))
 
 
