@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from engine.lake import book, halt, table
+from engine.lake import book, halt, query, table
 from engine.lake.decode import quote
 
 Attempts = Mapping[tuple[int, str], int]
@@ -25,7 +25,8 @@ _GROUPS = ("_attempt.run AS run", "_attempt.range AS part")
 
 def newest(decoded: DataFrame, session: SparkSession, path: Path, version: int) -> dict[tuple[int, str], int]:
     """The newest attempt of each part that a batch brings, whether the batch has it or the table."""
-    mine = decoded.where("_reason IS NULL AND op IN ('r', 'f')").selectExpr("attempt AS _attempt")
+    read = query.settled(decoded).where("_reason IS NULL AND op IN ('r', 'f')")
+    mine = read.selectExpr("attempt AS _attempt")
     found = _newest(mine)
     if not found or version < 0 or not book.exists(path):
         return found

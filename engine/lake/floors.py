@@ -21,7 +21,7 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import book, commits, halt, table
+from engine.lake import book, commits, halt, query, table
 from engine.lake.batch import Batch, Position, Withdrawn
 from engine.lake.decode import CONTROL, FLOOR, WITHDRAWAL, name, quote
 
@@ -61,7 +61,7 @@ def marked(frame: DataFrame, withdrawn: Withdrawn) -> DataFrame:
 
 def planned(decoded: DataFrame, batch: Batch) -> Batch:
     """The batch with the highest floor, known or among its records, what set it, and all withdrawals."""
-    sound = decoded.where(f"_reason IS NULL AND op IN ({CONTROL})")
+    sound = query.settled(decoded).where(f"_reason IS NULL AND op IN ({CONTROL})")
     place = "named_struct('era', _position.era, 'major', _position.major)"
     row = sound.agg(
         F.expr(f"max(_position) FILTER (WHERE op IN ({FLOOR})) AS top"),
@@ -103,7 +103,7 @@ def _kept(spark: SparkSession, path: Path) -> DataFrame:
 
 def rows(frame: DataFrame, batch: Batch, keys: Sequence[str], ops: str = CONTROL) -> DataFrame:
     """Of a batch's records: floors and withdrawals, as the tombstones take them; ``keys`` say nothing."""
-    sound = frame.where(f"_reason IS NULL AND op IN ({ops})")
+    sound = query.settled(frame).where(f"_reason IS NULL AND op IN ({ops})")
     return sound.selectExpr(*keys, "_position", _landed(batch), "op AS _op")
 
 

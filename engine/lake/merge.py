@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import append, book, floors, session, table
+from engine.lake import append, book, floors, query, session, table
 from engine.lake.append import decoded
 from engine.lake.batch import Batch, Seen
 from engine.lake.compile import Checker
@@ -225,7 +225,7 @@ class Scd1:
             "concat('unchanged-without-row:', concat_ws(',', nullif(lost, ''), nullif(needs, ''))) AS why"
         )
         bad = judged.where("verdict = 'unset'").selectExpr(*(f"{k} AS b{k}" for k in keys), missing)
-        sound = self._sound(self.changes())
+        sound = self._sound(query.settled(self.changes()))
         on = [sound[f"i.{avro_name(k)}"] == bad[f"bk{n}"] for n, k in enumerate(self.fold.keys)]
         return sound.join(bad, on).withColumn("_reason", F.col("why"))
 

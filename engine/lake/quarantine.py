@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.contract import PLACE, PROBLEM, RECORD
 from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
-from engine.lake import book, commits, given, halt, native, table
+from engine.lake import book, commits, given, halt, native, query, table
 from engine.lake.batch import Batch
 from engine.lake.compile import Checker
 from engine.lake.decode import name, quote
@@ -52,8 +52,7 @@ def bad(frame: DataFrame, checker: Checker | None = None, *, partner: bool = Fal
 
     ``partner``: what ``unfit`` says of a record's place in a file stays beside what its checks find wrong.
     """
-    # observe stands between decoding and the filter, which Spark would push down and decode with again
-    frame = frame.observe(Observation(), F.count(F.lit(1)).alias("n"))
+    frame = query.settled(frame)
     if checker is None:
         return frame.where("_reason IS NOT NULL")
     frame = frame.where(f"_reason IS NOT NULL OR {checker.held}")

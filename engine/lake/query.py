@@ -1,7 +1,9 @@
-"""Many columns, asked for at once.
+"""How Spark is asked: for many columns at once, and for what was decoded without decoding it again.
 
 PySpark hands a list to the JVM element by element, and waits for each answer: for a small batch that takes
 longer than its rows do. Here one text goes over, and is taken apart on the other side.
+
+Rule: whoever filters what was decoded asks for it ``settled``.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
 _BETWEEN: Final = "\x1e"  # ASCII's own word for it; a column's name may hold even that
@@ -23,6 +25,15 @@ def select(frame: DataFrame, texts: Sequence[str]) -> DataFrame:
         return frame.selectExpr(*texts)
     sequence = _sequence(frame.sparkSession.sparkContext._jvm)(whole)  # noqa: SLF001  (the long way is the only door)
     return DataFrame(frame._jdf.selectExpr(sequence), frame.sparkSession)  # noqa: SLF001
+
+
+def settled(frame: DataFrame) -> DataFrame:
+    """The same rows, on which a filter stays where it is: ``observe`` is a barrier for Spark's optimizer.
+
+    It would push a filter down to the records, and decode them once for each mention of each column that the
+    filter names, directly or by others: dozens of times.
+    """
+    return frame.observe(Observation(), F.count(F.lit(1)).alias("n"))
 
 
 @functools.lru_cache(maxsize=1)
