@@ -19,9 +19,11 @@ def spark(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
     from engine.lake import session
 
     scratch = tmp_path_factory.mktemp("spark") / "a folder"  # whose name no shell may split
+    # this one lives for half of the run, and compiling for the long run pays
     engine = session.Engine(
-        services.java_home, services.spark_jars, scratch, memory="1g", archives=services.archives
-    )
+        services.java_home, services.spark_jars, scratch, memory="1g", archives=services.archives,
+        options=("-XX:TieredStopAtLevel=4",),
+    )  # fmt: skip
     made = session.start(engine)
     yield made
     session.end(made)
