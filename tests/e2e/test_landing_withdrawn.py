@@ -117,6 +117,24 @@ def test_a_row_of_a_withdrawn_file_that_comes_behind_its_withdrawal_is_none(
     assert ledger_balances([asdict(e) for e in table.entries()]) == []
 
 
+def test_i2_what_a_withdrawn_row_had_replaced_does_not_come_back_when_it_is_sent_again(
+    landing: Landing,
+) -> None:
+    """A writer that starts again sends what the table has had; the row above it is gone with its file."""
+    table = a_table(landing, "scd1", "hard")
+    file(table, OTHER, [3], "other")
+    file(table, OLD, [3], "old")
+    landing.land()
+    file(table, NEW, [2], "new")
+    withdraw(table, OLD, NEW)
+    landing.land()
+    table.maker.writer = 2
+    file(table, OTHER, [3], "other")
+    landing.land()
+    assert {r["id"] for r in table.rows()} == {2}
+    assert ledger_balances([asdict(e) for e in table.entries()]) == []
+
+
 @pytest.mark.parametrize("mode", ["scd1", "append"])
 def test_a_withdrawal_behind_a_gap_waits_with_the_rows_that_it_follows(landing: Landing, mode: str) -> None:
     table = a_table(landing, mode, "hard")
