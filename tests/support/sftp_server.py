@@ -146,5 +146,5 @@ def _accept(listening: socket.socket, serving: Serving) -> None:
         line.add_server_key(serving.key)
         line.set_subsystem_handler("sftp", SFTPServer, _Folders, serving)
         serving.lines.append(line)
-        with suppress(paramiko.SSHException, EOFError):
+        with suppress(paramiko.SSHException, EOFError, OSError):  # a client that left, even by a reset
             line.start_server(server=_Door())

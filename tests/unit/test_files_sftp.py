@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,18 @@ def test_f20_another_host_key_is_refused_before_the_password_is_sent(
         SftpPlace(world.config)
     assert "host_key" in found.value.hint
     assert not any(line.is_authenticated() for line in serving.lines)
+
+
+def test_the_server_of_these_tests_outlives_a_client_that_resets_its_line(
+    served: tuple[FilesWorld, Serving],
+) -> None:
+    world, serving = served
+    with socket.create_connection(("127.0.0.1", serving.port), timeout=10) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(b"SSH-2.0-gone\r\n")
+        while client.recv(10_000)[-4:] != bytes(4):  # the end of what the server offers: it waits now
+            pass
+    SftpPlace(world.config).let_go()
 
 
 def test_f20_a_key_of_another_kind_is_refused_too(served: tuple[FilesWorld, Serving]) -> None:
