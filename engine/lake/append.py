@@ -6,7 +6,7 @@ job; the batch then runs once with every position compared to all before it in i
 snapshot stands below the rows that it follows: it comes again only as a newer attempt. So does a withdrawal,
 which is no row: it stops the job too, and takes rows out of the table before the batch lands (``floors``).
 
-A small batch is committed by the native library where the table allows it (``native``), any other by Spark.
+Where the table allows it the native library commits the files (``native``), else Spark does.
 
 Rule: one job per batch; ``observe`` counts in it, and stands between decoding and the filter.
 """
@@ -21,7 +21,7 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import floors, given, halt, native, query, sieve, table
+from engine.lake import book, floors, given, halt, native, parquet, query, sieve, table
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
@@ -121,17 +121,27 @@ def write(
     too large for ``native``.
     """
     offsets, app_id, seq, said = size(batch.span), batch.app_id, batch.seq, batch.metadata()
-    plain = None if large or offsets > native.ROWS_MAX else native.fitting(path, names, handle)
+    if small(offsets) and len(batch.span) > 1:
+        raw = raw.coalesce(1)
+    plain = None if large else native.fitting(path, names, handle)
     if plain is not None:
-        rows = make(raw.coalesce(1).withColumn("value", F.expr(native.bounded("length(value)"))))
+        rows = make(raw.withColumn("value", F.expr(native.bounded("length(value)"))))
         ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731
-        found = table.rows(rows.frame)
-        if native.append(plain, path, found, app_id=app_id, seq=seq, metadata=said, ready=ready):
+        files = _files(rows.frame, path, few=offsets <= native.ROWS_MAX)
+        if native.commit(plain, path, files, app_id=app_id, seq=seq, metadata=said, ready=ready):
             return rows
     rows = make(raw)  # an observation counts once
-    frame = rows.frame.coalesce(1) if small(offsets) and len(batch.span) > 1 else rows.frame
-    table.append(frame, path, app_id=app_id, seq=seq, metadata=said)
+    table.append(rows.frame, path, app_id=app_id, seq=seq, metadata=said)
     return rows
+
+
+def _files(frame: DataFrame, path: Path, *, few: bool) -> list[str]:
+    """The rows as files in the table's folder: few are written here, many by workers beside Spark's tasks."""
+    if not few:
+        return table.files(frame, path)
+    found = table.rows(frame)
+    with book.reached(path):
+        return [parquet.save(found, path)]
 
 
 def sieved(batch: Batch, known: Known) -> dict[str, str]:

@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from deltalake.transaction import AddAction
 
 from engine import checks, contract, ledger
 from engine.errors import HistoryLost, LakeUnreachable, Missing
-from engine.lake import stats
+from engine.lake import parquet, stats
 from engine.lake.answer import Answer
 from engine.lake.handle import Handle
 from engine.ledger import Entry
@@ -110,17 +109,12 @@ def reached(path: Path, what: str = "") -> Iterator[None]:
         raise LakeUnreachable(f"{what}{error}", where=str(path), hint=hint) from error
 
 
-def write_file(table: Path, rows: pa.Table) -> tuple[Any, AddAction]:
-    """A new Parquet file in a table's folder: its footer, and the action that adds it.
-
-    Until that is committed it is nobody's, and VACUUM's.
-    """
-    path = table / f"part-{uuid.uuid4()}.parquet"
-    # without the schema that Arrow would keep beside: the footer alone says what the file holds
-    pq.write_table(rows, path, compression="snappy", store_schema=False)
+def described(table: Path, file: str) -> tuple[Any, AddAction]:
+    """Of a Parquet file in a table's folder: its footer, and the action that adds it."""
+    path = table / file
     footer, there = pq.read_metadata(path), path.stat()
     at_ms = there.st_mtime_ns // 1_000_000
-    return footer, AddAction(path.name, there.st_size, {}, at_ms, data_change=True, stats=stats.of(footer))
+    return footer, AddAction(file, there.st_size, {}, at_ms, data_change=True, stats=stats.of(footer))
 
 
 # --- the ledger ------------------------------------------------------------------------------------------
@@ -189,7 +183,8 @@ class Book:
                 rows.append(ledger.to_row(entry))
         if not rows:
             return
-        _, add = write_file(self._path, pa.Table.from_pylist(rows, schema=LEDGER))
+        file = parquet.save(pa.Table.from_pylist(rows, schema=LEDGER), self._path)
+        _, add = described(self._path, file)
         properties = deltalake.CommitProperties(app_transactions=transactions)
         table.create_write_transaction([add], "append", table.schema(), commit_properties=properties)
         self._since_compaction += len(rows)

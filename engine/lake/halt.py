@@ -120,6 +120,7 @@ def _text(error: PySparkException | Py4JError | OSError) -> str:
 
 
 _CAUSE: Final = "cause: "
+_TRACE: Final = "Traceback (most recent call last):"
 _FENCES: Final = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
 
 
@@ -135,6 +136,10 @@ def translate(text: str, *, where: str, hint: str = _PASSING) -> EcluseError:
             where=where,
             hint="stop the other landing of this group, then start this one again",
         )
+    _, worker, trace = text.rpartition(_TRACE)
+    if worker:  # Spark says of it no more than that a worker in Python has failed
+        said = next((line for line in trace.splitlines() if line and not line[0].isspace()), trace)
+        return LakeUnreachable(said[:400], where=where, hint=hint)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if line.startswith(_CAUSE)), lines[0] if lines else text)
     return LakeUnreachable(said.removeprefix(_CAUSE)[:400], where=where, hint=hint)

@@ -1,9 +1,10 @@
-"""A second way to append: Spark makes the rows of a small batch, the native library commits their file.
+"""A second way to append: Spark makes the rows of a batch, and the native library commits their files.
 
-Spark's own append costs several times what a small batch's rows do. Here its job hands the rows over in
-Arrow's form, typed and checked; they are written as one Parquet file into the table's folder and committed in
-a few milliseconds. The native writer knows neither schemas nor constraints: so the table must ask for nothing
-but what is listed here, and the file's own footer says which columns it has and how many rows.
+Spark's own append costs several times what a small batch's rows do, and its writer more than all else in a
+large one. Here its job hands the rows over in Arrow's form, typed and checked; they are written as Parquet
+files into the table's folder (``parquet``) and committed in a few milliseconds. The native writer knows
+neither schemas nor constraints: so the table must ask for nothing but what is listed here, and each file's
+own footer says which columns it has and how many rows.
 
 The small files that this makes are rewritten here too: Spark takes seconds for that, while every other flow
 waits.
@@ -30,8 +31,8 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import RemoveAction
 
 from engine.errors import LakeUnreachable
-from engine.lake import halt
-from engine.lake.book import reached, write_file
+from engine.lake import halt, parquet
+from engine.lake.book import described, reached
 from engine.lake.commits import SMALL_BYTES
 from engine.lake.halt import Kind
 from engine.lake.handle import Handle
@@ -97,27 +98,43 @@ def append(
     app_id: str,
     seq: int,
     metadata: str,
+    gaps: bool = False,
+) -> bool:
+    """Write rows that are in memory as one file, and commit it as ``commit`` does."""
+    with reached(path):
+        files = [parquet.save(rows, path)]
+    return commit(table, path, files, app_id=app_id, seq=seq, metadata=metadata, gaps=gaps)
+
+
+def commit(
+    table: deltalake.DeltaTable,
+    path: Path,
+    names: Sequence[str],
+    *,
+    app_id: str,
+    seq: int,
+    metadata: str,
     ready: Callable[[], None] = lambda: None,
     gaps: bool = False,
 ) -> bool:
-    """Write the rows and commit them; False when they do not fit the table, and nothing has happened.
+    """Commit files of the table's folder; False when they do not fit the table, and nothing has happened.
 
     When the table has this seq already nothing is committed either: the read-back tells whose it is.
-    ``ready`` is called when the file lies in the table's folder: nobody's, and VACUUM's, until its commit.
+    ``ready`` is called when the files are known to fit: nobody's, and VACUUM's, until their commit.
     ``gaps``: the seqs of an application grow in this table, and not each of them comes to it.
     """
     with reached(path):
-        file = _File(path, rows)
+        files = _Files(path, names)
         for tried in range(_TRIES):
-            if not plain(table) or file.columns != columns(table.schema()):
+            if not plain(table) or not files.fit(table):
                 if not tried:
-                    file.drop()
+                    files.drop()
                 return False
             last = table.transaction_version(app_id) or 0
             if last >= seq or (last < seq - 1 and not gaps):
                 return True
             ready()
-            if _committed(table, file, metadata, deltalake.Transaction(app_id, seq)):
+            if _committed(table, files, metadata, deltalake.Transaction(app_id, seq)):
                 return True
             table = deltalake.DeltaTable(str(path))
     hint = "see by DESCRIBE HISTORY who else writes this table"
@@ -136,13 +153,13 @@ def compact(path: Path, names: Sequence[str]) -> bool:
         if table is None or not chosen:
             return False
         schema = pa.schema(table.schema().to_arrow())
-        files = [str(path / unquote(each["path"])) for each in chosen]
-        file = _File(path, ds.dataset(files, schema=schema, format="parquet").to_table(), change=False)
-        whole = file.rows == sum(each["num_records"] for each in chosen)
-        if not whole or file.columns != columns(table.schema()):
-            file.drop()
+        small = [str(path / unquote(each["path"])) for each in chosen]
+        rows = ds.dataset(small, schema=schema, format="parquet").to_table()
+        files = _Files(path, [parquet.save(rows, path)], change=False)
+        if files.rows != sum(each["num_records"] for each in chosen) or not files.fit(table):
+            files.drop()
             return False
-        now_ms = file.add[0].modification_time
+        now_ms = files.add[0].modification_time
         gone = [
             RemoveAction(each["path"], data_change=False, deletion_timestamp=now_ms, size=each["size_bytes"],
                          partition_values={})
@@ -151,7 +168,7 @@ def compact(path: Path, names: Sequence[str]) -> bool:
         once = deltalake.CommitProperties(max_commit_retries=0)
         with contextlib.suppress(CommitFailedError):
             table.create_write_transaction(
-                [*file.add, *gone], "append", table.schema(), commit_properties=once
+                [*files.add, *gone], "append", table.schema(), commit_properties=once
             )
     return True
 
@@ -178,12 +195,12 @@ def remove(path: Path) -> None:
         deltalake.DeltaTable(str(path)).vacuum(dry_run=False, full=True)
 
 
-def _committed(table: deltalake.DeltaTable, file: _File, metadata: str, seq: deltalake.Transaction) -> bool:
+def _committed(table: deltalake.DeltaTable, files: _Files, metadata: str, seq: deltalake.Transaction) -> bool:
     """Whether the commit is there; False when another's was in its way: all is compared again then."""
     counts = {
-        "numFiles": len(file.add),
-        "numOutputRows": file.rows,
-        "numOutputBytes": sum(add.size for add in file.add),
+        "numFiles": len(files.add),
+        "numOutputRows": files.rows,
+        "numOutputBytes": sum(add.size for add in files.add),
     }
     said = {
         "userMetadata": metadata,
@@ -192,7 +209,7 @@ def _committed(table: deltalake.DeltaTable, file: _File, metadata: str, seq: del
     }
     properties = deltalake.CommitProperties(said, app_transactions=[seq])
     try:
-        table.create_write_transaction([*file.add], "append", table.schema(), commit_properties=properties)
+        table.create_write_transaction([*files.add], "append", table.schema(), commit_properties=properties)
     except CommitFailedError:
         return False
     return True
@@ -209,19 +226,27 @@ def _bare(said: Any) -> Any:
     return [_bare(each) for each in said] if isinstance(said, list) else said
 
 
-class _File:
-    """The file of a batch, and what its footer says; a batch without rows has none to add."""
+class _Files:
+    """The files of a batch, and what their footers say; one without rows has nothing to add."""
 
-    def __init__(self, table: Path, rows: pa.Table, *, change: bool = True) -> None:
-        footer, add = write_file(table, rows)
-        add = replace(add, data_change=change)
-        self.rows: int = footer.num_rows
-        self.columns = columns(deltalake.Schema.from_arrow(footer.schema.to_arrow_schema()))
-        self._path = table / add.path
-        self.add = [add] if self.rows else []
-        if not self.rows:
-            self.drop()
+    def __init__(self, table: Path, names: Sequence[str], *, change: bool = True) -> None:
+        self.rows, self.add = 0, []
+        self._table, self._columns = table, []
+        for name in names:
+            footer, add = described(table, name)
+            self._columns.append(columns(deltalake.Schema.from_arrow(footer.schema.to_arrow_schema())))
+            if footer.num_rows:
+                self.rows += footer.num_rows
+                self.add.append(replace(add, data_change=change))
+            else:
+                (table / name).unlink()
+
+    def fit(self, table: deltalake.DeltaTable) -> bool:
+        """Whether each has the columns of the table."""
+        asked = columns(table.schema())
+        return all(each == asked for each in self._columns)
 
     def drop(self) -> None:
-        """No commit will name it. Once one was tried it stays: maybe only its answer has failed (I7)."""
-        self._path.unlink(missing_ok=True)
+        """No commit will name them. Once one was tried they stay: maybe only its answer has failed (I7)."""
+        for add in self.add:
+            (self._table / add.path).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ its life: MERGE reads the transaction and its metadata from the session.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ _SETTINGS: Final = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": "2",
+    # rows for ``table.files``: a number bounds them, as no record is large there. To ask for their bytes goes
+    # through all columns, for every row: a sixth of the time of a batch
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "4000",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
     "spark.sql.variable.substitute": "false",  # a key or a default with the text ${env:HOME} is that text
     # VACUUM lists files in a job of this many tasks: with Spark's 10,000 it took a minute for ten files
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
@@ -95,6 +100,7 @@ def start(engine: Engine) -> SparkSession:
     conf = SparkConf(_jvm=gateway.jvm).setMaster(f"local[{engine.cores}]").setAppName("ecluse-landing")
     context = SparkContext(conf=conf.setAll(list(settings.items())), gateway=gateway)
     context.setLogLevel("OFF")
+    context.pythonExec = sys.executable  # for its workers: the one that has what this process has
     return SparkSession(context)
 
 

@@ -9,15 +9,20 @@ Rule: one writer per table at a time (the flow's own worker). This room does not
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.udf import UserDefinedFunction
+from pyspark.util import PythonEvalType
 
 from engine.errors import TableReplaced
-from engine.lake import book, halt
+from engine.lake import book, halt, parquet
 from engine.lake.decode import name, quote
 from engine.lake.evolve import Added, Step, Target, Verdict, add_column, can_cluster, constant
 from engine.plan import FlowPlan
@@ -207,6 +212,19 @@ def _parse(text: str) -> tuple[Target, tuple[Step, ...]]:
 def rows(frame: DataFrame) -> Any:
     """The rows of a small frame in this process, in Arrow's form; the caller has bounded them."""
     return frame.toArrow()
+
+
+def files(frame: DataFrame, path: Path) -> list[str]:
+    """Write a frame's rows as Parquet files into a table's folder, one for each task that has any.
+
+    Gives their names. It is what ``DataFrame.mapInArrow`` does, which asks for pandas and does not use it.
+    """
+    answer = StructType([StructField(parquet.FILE, StringType())])
+    work = functools.partial(parquet.spread, folder=str(path))
+    task = UserDefinedFunction(work, answer, name="files", evalType=PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
+    rows = task(*(F.col(name(c)) for c in frame.columns))
+    written = DataFrame(frame._jdf.mapInArrow(rows._jc, False, None), frame.sparkSession)  # noqa: FBT003, SLF001  (as above)
+    return [row[parquet.FILE] for row in written.collect()]
 
 
 def append(frame: DataFrame, path: Path, *, app_id: str, seq: int, metadata: str) -> None:

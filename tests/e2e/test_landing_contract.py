@@ -101,12 +101,12 @@ BAD: Sequence[tuple[tuple[str | None, ...], str, dict[str, str | None]]] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("way", ["spark", "native"])
+@pytest.mark.parametrize("way", ["spark", "many", "few"])
 def test_i5_texts_land_typed_and_what_has_no_value_waits_with_its_text(
     landing: Landing, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if way == "spark":
-        monkeypatch.setattr(native, "ROWS_MAX", 0)
+    if way != "few":
+        monkeypatch.setattr(native, "ROWS_MAX" if way == "many" else "RECORD_BYTES_MAX", 0)
     ours = partner(landing)
     ours.send(*GOOD)
     for texts, _, _ in BAD:

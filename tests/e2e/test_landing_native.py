@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from bench import measure
 from engine import names
-from engine.errors import LandingFenced
-from engine.lake import book, commits, native, quarantine, query
+from engine.errors import LakeUnreachable, LandingFenced
+from engine.lake import append, book, commits, halt, native, quarantine, query, session
+from engine.lake import table as lake_table
 from engine.lake.table import log_hours
 from engine.state import State
 from tests.support.avro_records import Field
@@ -63,15 +67,61 @@ def test_a_small_batch_is_committed_natively_and_a_large_record_is_sparks(landin
     assert natively(table) == [True, False, True]
 
 
-def test_a_batch_of_many_records_is_sparks(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_records_are_written_beside_sparks_tasks_and_committed_natively(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(native, "ROWS_MAX", 2)
+    monkeypatch.setattr(append, "_SMALL_BATCH", 2)  # else one task is enough
+    table = landing.table(fields=FIELDS, partitions=3)
+    fill(table, 0, 5)
+    for n in range(5, 9):
+        table.change("c", {"id": n, "name": f"n{n}"}, partition=1)
+    landing.land()
+    assert natively(table) == [True]
+    assert len(added(table)) == 2  # a file for each task that had rows
+    assert ids(table) == list(range(9))
+    fill(table, 9, 1)
+    fill(table, 10, 1, name="x" * native.RECORD_BYTES_MAX)
+    fill(table, 11, 1)
+    landing.land()
+    assert natively(table) == [True, False]  # a record that is too large is Spark's here too
+    assert ids(table) == list(range(12))
+    assert [(e.read, e.landed) for e in table.entries()] == [(9, 9), (3, 3)]
+
+
+def test_i5_what_halts_a_batch_of_many_records_is_met_in_a_worker_too(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "ROWS_MAX", 0)
     table = landing.table(fields=FIELDS)
-    fill(table, 0, 3)
+    fill(table, 0, 2)
     landing.land()
-    fill(table, 3, 2)
+    fill(table, 2, 2)
+    table.evolve([*FIELDS, Field("more", "string")])
+    fill(table, 4, 1, more="m")
     landing.land()
-    assert natively(table) == [False, True]
-    assert ids(table) == list(range(5))
+    assert natively(table) == [True, True]
+    assert {row["id"]: row["more"] for row in table.rows()} == {**dict.fromkeys(range(4)), 4: "m"}
+
+
+def test_where_a_worker_cannot_write_the_flow_is_told_what_it_said(spark: Any, tmp_path: Path) -> None:
+    with pytest.raises(LakeUnreachable) as caught:
+        halt.sure(lambda: lake_table.files(spark.range(3), tmp_path / "gone"), where="a flow")
+    assert caught.value.what.startswith("FileNotFoundError: ")
+    assert "gone/part-" in caught.value.what
+
+
+def test_ctrl_c_is_not_for_the_workers_that_write(spark: Any, tmp_path: Path) -> None:
+    files = lake_table.files(spark.range(3).coalesce(1), tmp_path)
+    assert [pq.read_metadata(tmp_path / file).num_rows for file in files] == [3]
+    jvm = session.process(spark).pid
+    workers = [
+        pid for pid in measure.tree(jvm) if b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    assert len(workers) > 1  # the one that makes them, and them
+    assert os.getpgid(jvm) not in {
+        os.getpgid(pid) for pid in workers
+    }  # a terminal tells the group of what it runs
 
 
 def test_few_records_go_into_quarantine_natively_and_many_or_large_ones_are_sparks(

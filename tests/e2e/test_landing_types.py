@@ -10,9 +10,11 @@ import pytest
 
 from connectors.postgres.config import PostgresConfig
 from engine.envelope import Address, Encoder, Record, key_schema, value_schema
+from engine.lake import native
 from engine.source import Reading, TableSpec
 from tests.support import postgres_types as corpus
 from tests.support.landing import Landing, Table
+from tests.support.oracles import same_state
 from tests.support.postgres_source import Came, opened, read, rows, specs
 from tests.support.postgres_types import CASES, Case
 from tests.support.services import Database, Services
@@ -65,8 +67,9 @@ def wrong(
 
 
 def test_i5_every_type_lands_as_the_source_has_it(
-    landing: Landing, services: Services, database: Database, config: PostgresConfig
-) -> None:
+    landing: Landing, services: Services, database: Database, config: PostgresConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     corpus.prepare(services, database)
     database.run(
         f"create table every (id int primary key, {corpus.columns(CASES)})",
@@ -96,6 +99,11 @@ def test_i5_every_type_lands_as_the_source_has_it(
     made = {r["id"]: r for r in told if r["_op"] == "c" and r["id"] >= 2000}
     assert wrong(list(made.values()), {n: r for n, r in texts.items() if n >= 2000}, CASES) == []
     assert log.quarantined() == now.quarantined() == []
+    monkeypatch.setattr(native, "ROWS_MAX", 0)
+    many = landing.table("many")
+    send(many, came, "every")
+    landing.land()
+    assert same_state(many.rows(), told, ["_landed_at"]) == []
 
 
 def test_every_type_that_can_be_a_key_finds_its_row_again(

@@ -10,7 +10,7 @@ import pytest
 
 from engine.lake import commits, native
 from engine.lake.handle import Handle
-from tests.support.native_tables import SCHEMA, append, create, ids, nothing, rows
+from tests.support.native_tables import SCHEMA, append, create, ids, rows
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 def by(handle: Handle, path: Path, seq: int, *ids: int) -> bool:
     table = native.fitting(path, SCHEMA.names, handle)
     assert table is not None
-    return native.append(table, path, rows(*ids), app_id="a", seq=seq, metadata="{}", ready=nothing)
+    return native.append(table, path, rows(*ids), app_id="a", seq=seq, metadata="{}")
 
 
 def test_it_is_the_same_object_that_has_read_on(path: Path) -> None:

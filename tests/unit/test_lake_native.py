@@ -15,7 +15,7 @@ import pytest
 from engine.errors import LakeUnreachable
 from engine.lake import batch, commits, native
 from engine.lake.batch import Seen
-from tests.support.native_tables import AT, SCHEMA, append, create, ids, nothing, rows, unanswered
+from tests.support.native_tables import AT, SCHEMA, append, create, ids, rows, unanswered
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_what_a_native_commit_says_is_what_completing_its_batch_needs(path: Path
     table = native.fitting(path, SCHEMA.names)
     assert table is not None
     said = made.metadata()
-    assert native.append(table, path, rows(1, 2), app_id="a", seq=1, metadata=said, ready=nothing)
+    assert native.append(table, path, rows(1, 2), app_id="a", seq=1, metadata=said)
     commit = commits.newest(path, "a")
     assert commit is not None
     assert batch.again(commit, made.flow, made.driver) == made

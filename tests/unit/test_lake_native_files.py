@@ -10,7 +10,7 @@ import deltalake
 import pyarrow as pa
 import pytest
 
-from engine.lake import book, commits, native
+from engine.lake import commits, native, parquet
 from tests.support.native_tables import SCHEMA, append, create, ids, unanswered
 
 
@@ -51,10 +51,10 @@ def test_i2_whatever_is_committed_in_between_no_row_stands_twice(
     path: Path, monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:
     filled(path)
-    made = book.write_file
+    made = parquet.save
 
-    def meanwhile(table: Path, found: pa.Table) -> Any:
-        monkeypatch.setattr(native, "write_file", made)
+    def meanwhile(found: pa.Table, table: Path) -> str:
+        monkeypatch.setattr(parquet, "save", made)
         match between:
             case "compact":
                 native.compact(path, SCHEMA.names)
@@ -62,9 +62,9 @@ def test_i2_whatever_is_committed_in_between_no_row_stands_twice(
                 append(path, 5, 99)
             case _:
                 deltalake.DeltaTable(str(path)).optimize.compact()
-        return made(table, found)
+        return made(found, table)
 
-    monkeypatch.setattr(native, "write_file", meanwhile)
+    monkeypatch.setattr(parquet, "save", meanwhile)
     assert native.compact(path, SCHEMA.names)  # it is not Spark's to do: it is done another time
     assert ids(path) == [*range(2, 10), *([99] if between == "append" else [])]
     assert files(path) == (5 if between == "append" else 1)
