@@ -127,7 +127,7 @@ def write(
     if plain is not None:
         rows = make(raw.withColumn("value", F.expr(native.bounded("length(value)"))))
         ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731
-        files = _files(rows.frame, path, few=offsets <= native.ROWS_MAX)
+        files = _files(rows, path, few=offsets <= native.ROWS_MAX)
         if native.commit(plain, path, files, app_id=app_id, seq=seq, metadata=said, ready=ready):
             return rows
     rows = make(raw)  # an observation counts once
@@ -135,11 +135,13 @@ def write(
     return rows
 
 
-def _files(frame: DataFrame, path: Path, *, few: bool) -> list[str]:
+def _files(rows: Counted, path: Path, *, few: bool) -> list[str]:
     """The rows as files in the table's folder: few are written here, many by workers beside Spark's tasks."""
     if not few:
-        return table.files(frame, path)
-    found = table.rows(frame)
+        names = table.files(rows.frame, path)
+        query.told(rows.frame, rows.observation)
+        return names
+    found = table.rows(rows.frame)
     with book.reached(path):
         return [parquet.save(found, path)]
 

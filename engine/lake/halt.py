@@ -120,7 +120,9 @@ def _text(error: PySparkException | Py4JError | OSError) -> str:
 
 
 _CAUSE: Final = "cause: "
-_TRACE: Final = "Traceback (most recent call last):"
+_TRACE: Final = "PythonException: Traceback (most recent call last):"
+_CRASHED: Final = "Python worker exited unexpectedly"
+_MEMORY: Final = "most often by a machine without memory left: see the kernel's log"
 _FENCES: Final = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
 
 
@@ -136,9 +138,13 @@ def translate(text: str, *, where: str, hint: str = _PASSING) -> EcluseError:
             where=where,
             hint="stop the other landing of this group, then start this one again",
         )
-    _, worker, trace = text.rpartition(_TRACE)
-    if worker:  # Spark says of it no more than that a worker in Python has failed
-        said = next((line for line in trace.splitlines() if line and not line[0].isspace()), trace)
+    if _CRASHED in text:
+        return LakeUnreachable(
+            "a worker that writes files was killed", where=where, hint=f"{_MEMORY}; {hint}"
+        )
+    if _TRACE in text:  # else Spark says of it no more than that a worker in Python has failed
+        trace = text.rpartition(_TRACE)[2].splitlines()
+        said = next((line for line in trace if line and not line[0].isspace()), "a worker failed")
         return LakeUnreachable(said[:400], where=where, hint=hint)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if line.startswith(_CAUSE)), lines[0] if lines else text)

@@ -36,6 +36,12 @@ def settled(frame: DataFrame) -> DataFrame:
     return frame.observe(Observation(), F.count(F.lit(1)).alias("n"))
 
 
+def told(frame: DataFrame, observation: Observation) -> None:
+    """Let an observation know what it was to see, where the frame's rows came otherwise than by a query."""
+    known = observation._jo  # noqa: SLF001  (as above: Spark tells it at the end of a query alone)
+    known.setMetricsAndNotify(frame._jdf.queryExecution().observedMetrics().apply(known.name()))  # noqa: SLF001
+
+
 @functools.lru_cache(maxsize=1)
 def _sequence(jvm: Any) -> Callable[[str], Any]:
     """From a text to a sequence of the JVM; where its methods are is asked once."""

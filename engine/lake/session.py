@@ -27,10 +27,7 @@ _SETTINGS: Final = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": "2",
-    # rows for ``table.files``: a number bounds them, as no record is large there. To ask for their bytes goes
-    # through all columns, for every row: a sixth of the time of a batch
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "4000",
-    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "4000",  # what ``table.files`` hands over at once
     "spark.sql.variable.substitute": "false",  # a key or a default with the text ${env:HOME} is that text
     # VACUUM lists files in a job of this many tasks: with Spark's 10,000 it took a minute for ten files
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
@@ -101,6 +98,7 @@ def start(engine: Engine) -> SparkSession:
     context = SparkContext(conf=conf.setAll(list(settings.items())), gateway=gateway)
     context.setLogLevel("OFF")
     context.pythonExec = sys.executable  # for its workers: the one that has what this process has
+    context.environment["PYTHONSAFEPATH"] = "1"  # and nothing of the folder that it happens to run in
     return SparkSession(context)
 
 

@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pyspark.core.rdd import RDD
+from pyspark.serializers import NoOpSerializer
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import StringType, StructField, StructType
-from pyspark.sql.udf import UserDefinedFunction
-from pyspark.util import PythonEvalType
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from engine.errors import TableReplaced
 from engine.lake import book, halt, parquet
@@ -217,14 +216,13 @@ def rows(frame: DataFrame) -> Any:
 def files(frame: DataFrame, path: Path) -> list[str]:
     """Write a frame's rows as Parquet files into a table's folder, one for each task that has any.
 
-    Gives their names. It is what ``DataFrame.mapInArrow`` does, which asks for pandas and does not use it.
+    Gives their names. The rows are asked for as ``toArrow`` asks, and stay with their tasks: that is no query
+    of Spark's, and what is observed on the way has to be told (``query.told``).
     """
-    answer = StructType([StructField(parquet.FILE, StringType())])
-    work = functools.partial(parquet.spread, folder=str(path))
-    task = UserDefinedFunction(work, answer, name="files", evalType=PythonEvalType.SQL_MAP_ARROW_ITER_UDF)
-    rows = task(*(F.col(name(c)) for c in frame.columns))
-    written = DataFrame(frame._jdf.mapInArrow(rows._jc, False, None), frame.sparkSession)  # noqa: FBT003, SLF001  (as above)
-    return [row[parquet.FILE] for row in written.collect()]
+    runs = RDD(frame._jdf.toArrowBatchRdd().toJavaRDD(), frame.sparkSession.sparkContext, NoOpSerializer())  # noqa: SLF001  (the only door to it)
+    work = functools.partial(parquet.spread, schema=to_arrow_schema(frame.schema), folder=str(path))
+    names: list[str] = runs.mapPartitions(work).collect()
+    return names
 
 
 def append(frame: DataFrame, path: Path, *, app_id: str, seq: int, metadata: str) -> None:

@@ -116,6 +116,7 @@ def test_i5_texts_land_typed_and_what_has_no_value_waits_with_its_text(
     ours.send(problem="ragged: 2 fields, not 6", raw=b"\xff\xfe")
     landing.land()
     table = ours.table
+    assert table.natively() == [way != "spark"]
     empty = {"number": 6, "amount": None, "day": None, "at": None, "paid": False, "note": ""}
     assert values(table) == [ROW | {"_record": 1}, empty | {"_file": "a.csv", "_record": 6}]
     assert list(table.rows()[0])[:8] == [*NAMES, "_file", "_record"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import SparkRuntimeException
 
 from bench import measure
-from engine import names
 from engine.errors import LakeUnreachable, LandingFenced
 from engine.lake import append, book, commits, halt, native, quarantine, query, session
 from engine.lake import table as lake_table
@@ -20,6 +23,7 @@ from engine.lake.table import log_hours
 from engine.state import State
 from tests.support.avro_records import Field
 from tests.support.landing import Landing, Table
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.spark, pytest.mark.stack]
 FIELDS = [Field("id", "long", nullable=False), Field("name", "string")]
@@ -32,18 +36,6 @@ def fill(table: Table, first: int, count: int, **more: Any) -> None:
 
 def ids(table: Table) -> list[int]:
     return sorted(row["id"] for row in table.rows())
-
-
-def natively(table: Table, path: Path | None = None) -> list[bool]:
-    """Of each of the flow's commits, the oldest first: whether the native library made it."""
-    found = []
-    path = path or table.path
-    for version in range(commits.head(path) + 1):
-        actions = commits.read(path, version) or []
-        if any(action.get("txn", {}).get("appId") == names.app_id(table.flow.name, 1) for action in actions):
-            (said,) = (a["commitInfo"] for a in actions if "commitInfo" in a)
-            found.append("delta-rs" in said["engineInfo"])
-    return found
 
 
 def added(table: Table) -> set[str]:
@@ -59,12 +51,12 @@ def test_a_small_batch_is_committed_natively_and_a_large_record_is_sparks(landin
     fill(table, 3, 1, name="x" * native.RECORD_BYTES_MAX)
     fill(table, 4, 2)
     landing.land()
-    assert natively(table) == [True, False]
+    assert table.natively() == [True, False]
     assert ids(table) == list(range(6))
     assert [(e.read, e.landed) for e in table.entries()] == [(3, 3), (3, 3)]
     fill(table, 6, 1)
     landing.land()  # anew: what one batch had says nothing of the next start
-    assert natively(table) == [True, False, True]
+    assert table.natively() == [True, False, True]
 
 
 def test_many_records_are_written_beside_sparks_tasks_and_committed_natively(
@@ -77,14 +69,14 @@ def test_many_records_are_written_beside_sparks_tasks_and_committed_natively(
     for n in range(5, 9):
         table.change("c", {"id": n, "name": f"n{n}"}, partition=1)
     landing.land()
-    assert natively(table) == [True]
+    assert table.natively() == [True]
     assert len(added(table)) == 2  # a file for each task that had rows
     assert ids(table) == list(range(9))
     fill(table, 9, 1)
     fill(table, 10, 1, name="x" * native.RECORD_BYTES_MAX)
     fill(table, 11, 1)
     landing.land()
-    assert natively(table) == [True, False]  # a record that is too large is Spark's here too
+    assert table.natively() == [True, False]  # a record that is too large is Spark's here too
     assert ids(table) == list(range(12))
     assert [(e.read, e.landed) for e in table.entries()] == [(9, 9), (3, 3)]
 
@@ -100,15 +92,50 @@ def test_i5_what_halts_a_batch_of_many_records_is_met_in_a_worker_too(
     table.evolve([*FIELDS, Field("more", "string")])
     fill(table, 4, 1, more="m")
     landing.land()
-    assert natively(table) == [True, True]
+    assert table.natively() == [True, True]
     assert {row["id"]: row["more"] for row in table.rows()} == {**dict.fromkeys(range(4)), 4: "m"}
 
 
-def test_where_a_worker_cannot_write_the_flow_is_told_what_it_said(spark: Any, tmp_path: Path) -> None:
+def arrows_memory(spark: Any) -> int:
+    """Bytes that Arrow holds in the JVM, outside of its heap."""
+    found: int = spark._jvm.org.apache.spark.sql.util.ArrowUtils.rootAllocator().getAllocatedMemory()  # noqa: SLF001
+    return found
+
+
+def test_i9_a_job_that_ends_in_its_middle_leaves_nothing_in_memory_and_no_file(
+    spark: Any, tmp_path: Path
+) -> None:
+    rows = spark.range(20_000).selectExpr("id", "if(id % 10000 = 9000, raise_error('so'), 'x') AS x")
+    with pytest.raises(SparkRuntimeException, match="so"):
+        lake_table.files(rows, tmp_path)
+    assert arrows_memory(spark) == 0
+    wait_until(lambda: not [*tmp_path.iterdir()], what="the workers let go of their files")
+
+
+def test_where_a_worker_cannot_write_the_flow_is_told_where_and_why(spark: Any, tmp_path: Path) -> None:
     with pytest.raises(LakeUnreachable) as caught:
         halt.sure(lambda: lake_table.files(spark.range(3), tmp_path / "gone"), where="a flow")
     assert caught.value.what.startswith("FileNotFoundError: ")
-    assert "gone/part-" in caught.value.what
+    assert str(tmp_path / "gone" / "part-") in caught.value.what
+
+
+def test_a_worker_that_is_killed_is_told_of_as_such(spark: Any) -> None:
+    killed = spark.range(1).selectExpr("id").rdd.mapPartitions(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(LakeUnreachable) as caught:
+        halt.sure(killed.collect, where="a flow")
+    assert "was killed" in caught.value.what
+    assert "memory" in caught.value.hint
+
+
+def test_workers_take_nothing_from_the_folder_that_a_landing_runs_in(spark: Any) -> None:
+    safe = spark.sparkContext.parallelize([1], 1).map(lambda _: sys.flags.safe_path)
+    assert safe.collect() == [True]
+
+
+def test_days_before_1582_are_read_by_who_asks_whose_calendar_they_are_in(spark: Any, tmp_path: Path) -> None:
+    (file,) = lake_table.files(spark.range(1).selectExpr("DATE '1500-01-31' AS day"), tmp_path)
+    asked = spark.read.option("datetimeRebaseMode", "EXCEPTION").parquet(str(tmp_path / file))
+    assert asked.collect()[0].day == date(1500, 1, 31)
 
 
 def test_ctrl_c_is_not_for_the_workers_that_write(spark: Any, tmp_path: Path) -> None:
@@ -135,7 +162,7 @@ def test_few_records_go_into_quarantine_natively_and_many_or_large_ones_are_spar
         for each in records:
             table.send(each)
         landing.land()
-    assert natively(table, book.quarantine_path(landing.lake)) == [True, False, True, False]
+    assert table.natively(book.quarantine_path(landing.lake)) == [True, False, True, False]
     assert sorted(len(row["value"]) for row in table.quarantined())[-3:] == [1, len(large), len(large) + 1]
     assert [entry.quarantined for entry in table.entries()] == [2, 3, 1, 1, 0]
 
@@ -147,7 +174,7 @@ def test_a_table_that_was_widened_or_given_a_rule_is_sparks(landing: Landing, sp
     table.evolve(FIELDS)
     fill(table, 1, 1, id=1 << 40)
     landing.land()
-    assert natively(table) == [True, False]
+    assert table.natively() == [True, False]
     # the library's own queries refuse a widened table
     assert sorted(r.id for r in spark.read.format("delta").load(str(table.path)).collect()) == [0, 1 << 40]
     other = landing.table("other", fields=FIELDS)
@@ -156,7 +183,7 @@ def test_a_table_that_was_widened_or_given_a_rule_is_sparks(landing: Landing, sp
     spark.sql(f"ALTER TABLE delta.`{other.path}` ADD CONSTRAINT c CHECK (id >= 0)")
     fill(other, 1, 1)
     landing.land()
-    assert natively(other) == [True, False]
+    assert other.natively() == [True, False]
     assert ids(other) == [0, 1]
 
 
@@ -167,7 +194,7 @@ def test_a_column_that_the_schema_adds_goes_on_natively(landing: Landing) -> Non
     table.evolve([*FIELDS, Field("more", "string")])
     fill(table, 1, 1, more="m")
     landing.land()
-    assert natively(table) == [True, True]
+    assert table.natively() == [True, True]
     assert [row["more"] for row in sorted(table.rows(), key=lambda row: row["id"])] == [None, "m"]
 
 
@@ -188,7 +215,7 @@ def test_a_column_that_somebody_adds_before_the_commit_loses_and_doubles_nothing
     landing.at = at
     landing.land()
     assert added
-    assert natively(table) == [True, False]
+    assert table.natively() == [True, False]
     assert ids(table) == [0, 1, 2]
     assert [(e.read, e.landed) for e in table.entries()] == [(1, 1), (2, 2)]
 

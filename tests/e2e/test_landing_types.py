@@ -99,11 +99,15 @@ def test_i5_every_type_lands_as_the_source_has_it(
     made = {r["id"]: r for r in told if r["_op"] == "c" and r["id"] >= 2000}
     assert wrong(list(made.values()), {n: r for n, r in texts.items() if n >= 2000}, CASES) == []
     assert log.quarantined() == now.quarantined() == []
-    monkeypatch.setattr(native, "ROWS_MAX", 0)
-    many = landing.table("many")
-    send(many, came, "every")
-    landing.land()
-    assert same_state(many.rows(), told, ["_landed_at"]) == []
+    assert log.natively() == [True]
+    for bound, ours in (("ROWS_MAX", True), ("RECORD_BYTES_MAX", False)):  # by workers, and by Spark
+        with monkeypatch.context() as patch:
+            patch.setattr(native, bound, 0)
+            table = landing.table(bound.lower())
+            send(table, came, "every")
+            landing.land()
+        assert table.natively() == [ours]
+        assert same_state(table.rows(), told, ["_landed_at"]) == []
 
 
 def test_every_type_that_can_be_a_key_finds_its_row_again(

@@ -15,9 +15,9 @@ from typing import Any, Self
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from engine import ledger
+from engine import ledger, names
 from engine.checks import Check
-from engine.lake import book, quarantine
+from engine.lake import book, commits, quarantine
 from engine.lake.book import FlowState
 from engine.lake.desk import Gap
 from engine.lake.dispatch import World, drive
@@ -99,6 +99,16 @@ class Table:
     def quarantined(self) -> list[dict[str, Any]]:
         rows = table_rows(book.quarantine_path(self.lake))
         return [row for row in rows if row["flow"] == self.flow.name]
+
+    def natively(self, path: Path | None = None) -> list[bool]:
+        """Of each of the flow's commits, the oldest first: whether the native library made it."""
+        found, path, app_id = [], path or self.path, names.app_id(self.flow.name, 1)
+        for version in range(commits.head(path) + 1):
+            actions = commits.read(path, version) or []
+            if any(action.get("txn", {}).get("appId") == app_id for action in actions):
+                (said,) = (a["commitInfo"] for a in actions if "commitInfo" in a)
+                found.append("delta-rs" in said["engineInfo"])
+        return found
 
     def state(self) -> FlowState:
         return book.load_state(self.lake, self.flow.name)
