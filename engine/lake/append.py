@@ -21,7 +21,7 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.lake import book, floors, given, halt, native, parquet, query, sieve, table
+from engine.lake import floors, given, halt, native, query, sieve, table
 from engine.lake.attempts import Attempts, outdated
 from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
@@ -137,13 +137,11 @@ def write(
 
 def _files(rows: Counted, path: Path, *, few: bool) -> list[str]:
     """The rows as files in the table's folder: few are written here, many by workers beside Spark's tasks."""
-    if not few:
-        names = table.files(rows.frame, path)
-        query.told(rows.frame, rows.observation)
-        return names
-    found = table.rows(rows.frame)
-    with book.reached(path):
-        return [parquet.save(found, path)]
+    if few:
+        return [native.save(table.rows(rows.frame), path)]
+    names = table.files(rows.frame, path)
+    query.told(rows.frame, rows.observation)
+    return names
 
 
 def sieved(batch: Batch, known: Known) -> dict[str, str]:

@@ -90,20 +90,10 @@ def plain(table: deltalake.DeltaTable) -> bool:
     )
 
 
-def append(
-    table: deltalake.DeltaTable,
-    path: Path,
-    rows: pa.Table,
-    *,
-    app_id: str,
-    seq: int,
-    metadata: str,
-    gaps: bool = False,
-) -> bool:
-    """Write rows that are in memory as one file, and commit it as ``commit`` does."""
+def save(rows: pa.Table, path: Path) -> str:
+    """Write rows that are in memory as one file into the table's folder; its name."""
     with reached(path):
-        files = [parquet.save(rows, path)]
-    return commit(table, path, files, app_id=app_id, seq=seq, metadata=metadata, gaps=gaps)
+        return parquet.save(rows, path)
 
 
 def commit(

@@ -147,7 +147,8 @@ def _natively(frame: DataFrame, path: Path, batch: Batch, said: str, where: str)
     rows = halt.run(lambda: table.rows(bounded), where=where)
     if isinstance(rows, halt.Halt):
         return False  # a record is too large to be held in memory with so many
-    return native.append(found, path, rows, app_id=batch.app_id, seq=batch.seq, metadata=said, gaps=True)
+    file = native.save(rows, path)
+    return native.commit(found, path, [file], app_id=batch.app_id, seq=batch.seq, metadata=said, gaps=True)
 
 
 def held(session: SparkSession, root: Path, app_id: str, seq: int, span: Range) -> int | None:

@@ -1,4 +1,4 @@
-"""Small appends that the native library commits, when it does, and what is Spark's."""
+"""Appends that the native library commits, when it does, and what is Spark's."""
 
 from __future__ import annotations
 
@@ -147,9 +147,8 @@ def test_ctrl_c_is_not_for_the_workers_that_write(spark: Any, tmp_path: Path) ->
         pid for pid in measure.tree(jvm) if b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     assert len(workers) > 1  # the one that makes them, and them
-    assert os.getpgid(jvm) not in {
-        os.getpgid(pid) for pid in workers
-    }  # a terminal tells the group of what it runs
+    groups = {os.getpgid(pid) for pid in workers}
+    assert os.getpgid(jvm) not in groups  # a terminal tells the group of what it runs
 
 
 def test_few_records_go_into_quarantine_natively_and_many_or_large_ones_are_sparks(

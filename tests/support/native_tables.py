@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from deltalake.exceptions import CommitFailedError
 
-from engine.lake import native, parquet
+from engine.lake import native
 
 POSITION = pa.struct([("era", pa.int64()), ("major", pa.int64())])
 SCHEMA = pa.schema(
@@ -62,8 +62,8 @@ def append(
     assert table is not None
     said = json.dumps({"ecluse": 1, "writer": driver})
     found = more.pop("found", None) or rows(*ids, **more)
-    files = [parquet.save(found, path)]
-    return native.commit(table, path, files, app_id="a", seq=seq, metadata=said, ready=ready)
+    file = native.save(found, path)
+    return native.commit(table, path, [file], app_id="a", seq=seq, metadata=said, ready=ready)
 
 
 def ids(path: Path) -> list[int]:

@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 def by(handle: Handle, path: Path, seq: int, *ids: int) -> bool:
     table = native.fitting(path, SCHEMA.names, handle)
     assert table is not None
-    return native.append(table, path, rows(*ids), app_id="a", seq=seq, metadata="{}")
+    return native.commit(table, path, [native.save(rows(*ids), path)], app_id="a", seq=seq, metadata="{}")
 
 
 def test_it_is_the_same_object_that_has_read_on(path: Path) -> None:

@@ -59,7 +59,9 @@ def test_i2_a_seq_that_is_there_is_not_committed_again(path: Path, seq: int) -> 
 def test_i2_where_seqs_have_gaps_one_that_is_there_or_behind_is_not_committed(path: Path) -> None:
     for seq, each in ((2, 20), (7, 70), (7, 71), (5, 50), (8, 80)):
         table = deltalake.DeltaTable(str(path))
-        assert native.append(table, path, rows(each), app_id="a", seq=seq, metadata="{}", gaps=True)
+        assert native.commit(
+            table, path, [native.save(rows(each), path)], app_id="a", seq=seq, metadata="{}", gaps=True
+        )
     assert ids(path) == [20, 70, 80]
     assert append(path, 10, 100)  # a table to which each seq comes has none left out
     assert ids(path) == [20, 70, 80]
@@ -232,7 +234,7 @@ def test_what_a_native_commit_says_is_what_completing_its_batch_needs(path: Path
     table = native.fitting(path, SCHEMA.names)
     assert table is not None
     said = made.metadata()
-    assert native.append(table, path, rows(1, 2), app_id="a", seq=1, metadata=said)
+    assert native.commit(table, path, [native.save(rows(1, 2), path)], app_id="a", seq=1, metadata=said)
     commit = commits.newest(path, "a")
     assert commit is not None
     assert batch.again(commit, made.flow, made.driver) == made
