@@ -5,6 +5,7 @@ Rule: the doors are put together here; the work is in ``lake``.
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ def run_landing(
             log=telling.worker_log(group=group),
             meters=metrics.LandingMeters(numbers),
         )
+        gc.freeze()  # what is loaded by now stays: else each batch or two looks through all of it
         states = dispatch.run(lane, world, engine=engine, stop=stop, available_now=available_now)
     stuck = [s for s in states.values() if s.state is State.STOPPED or s.state is State.PARKED]
     for state in stuck:

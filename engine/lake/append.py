@@ -27,7 +27,7 @@ from engine.lake.batch import Batch, Position, Seen, Water, Waters
 from engine.lake.compile import Checker
 from engine.lake.decode import WITHDRAWAL, Decoder
 from engine.lake.halt import Kind
-from engine.lake.handle import Handle
+from engine.lake.log import Log
 from engine.lake.ranges import Range, size
 from engine.lake.texts import Texts
 
@@ -113,7 +113,7 @@ def write(
     *,
     at: Callable[[str], None],
     large: bool,
-    handle: Handle,
+    log: Log,
 ) -> Counted:
     """Append what ``make`` makes of the records; the rows as they were counted on their way.
 
@@ -123,12 +123,12 @@ def write(
     offsets, app_id, seq, said = size(batch.span), batch.app_id, batch.seq, batch.metadata()
     if small(offsets) and len(batch.span) > 1:
         raw = raw.coalesce(1)
-    plain = None if large else native.fitting(path, names, handle)
+    plain = None if large else native.fitting(path, names, log)
     if plain is not None:
         rows = make(raw.withColumn("value", F.expr(native.bounded("length(value)"))))
         ready = lambda: at(f"landing.after-files:{batch.flow.name}")  # noqa: E731
         files = _files(rows, path, few=offsets <= native.ROWS_MAX)
-        if native.commit(plain, path, files, app_id=app_id, seq=seq, metadata=said, ready=ready):
+        if native.commit(plain, files, app_id=app_id, seq=seq, metadata=said, ready=ready):
             return rows
     rows = make(raw)  # an observation counts once
     table.append(rows.frame, path, app_id=app_id, seq=seq, metadata=said)

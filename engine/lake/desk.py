@@ -18,7 +18,7 @@ from engine.lake.batch import Position, Water, Withdrawn
 from engine.lake.book import Book
 from engine.lake.decode import Writer
 from engine.lake.evolve import Target
-from engine.lake.handle import Handle
+from engine.lake.log import Log
 from engine.ledger import Entry
 from engine.plan import FlowPlan, LanePlan
 from engine.schema import Shape
@@ -106,4 +106,4 @@ class Standing:
     last: Entry | None = None  # the newest batch, as it was booked
     bound: Shape = field(default_factory=dict)  # the columns that its checks are known to fit
     taken: list[Answer] = field(default_factory=list)
-    handle: Handle | None = None  # the table, as native appends hold it
+    log: Log | None = None  # the table's, as native appends hold it

@@ -3,8 +3,8 @@
 The query knows the end offsets and is never executed: each flow reads its own exact range. A timer calls
 the same dispatch with the last known ends, because Spark calls only when an offset moved, and a deferred or
 parked flow on a quiet evening would wait for ever. Where a flow wants to be fresher than Spark's trigger is
-often, the timer asks Kafka for the ends itself, as soon as a worker is free. The checkpoint is a cache: where
-flows stand is written in their tables.
+often, the timer asks Kafka for the ends itself. The checkpoint is a cache: where flows stand is written in
+their tables.
 
 Rule: this room composes; it decides nothing about rows.
 """
@@ -43,6 +43,7 @@ from engine.supervise import Clock, Parked, Policy, attempt
 _TRIES_NOW: Final = 5  # failures in a row after which --available-now ends without a flow
 _ASK_AGAIN_S: Final = 5.0
 _HURRY_S: Final = 0.2  # so often Kafka is asked for the ends, at most
+_ASKING_MOST: Final = 0.1  # of the time
 _QUERY: Final = {
     "failOnDataLoss": "false",
     "startingOffsets": "earliest",
@@ -101,7 +102,7 @@ def drive(
     spark: SparkSession, lane: LanePlan, world: World, *, stop: threading.Event, available_now: bool = False
 ) -> dict[str, FlowState]:
     """The same in a Spark that is there already."""
-    quarantine.create(spark, world.lake_root)
+    quarantine.create(world.lake_root)
     driver = _Driver(spark, lane, world, stop)
     try:
         if available_now:
@@ -127,7 +128,7 @@ class _Driver:
     _gaps: Mapping[str, Gap] = field(default_factory=dict)
     _asking: threading.Lock = field(default_factory=threading.Lock)
     _quick_ends: int = 0
-    _looked_s: float = float("-inf")
+    _look_at_s: float = float("-inf")
     _woken_up: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -212,7 +213,7 @@ class _Driver:
         return any(flow.freshness_s < self.lane.trigger_s for flow in self.lane.flows)
 
     def _rest(self) -> None:
-        """Until the next look: sooner where a flow hurries, and at once when a worker gets free for it."""
+        """Until the next look: sooner where a flow hurries, and at once when a worker is done."""
         if not self._hurries:
             self.stop.wait(min(1.0, self.lane.trigger_s))
         elif self._woken_up.wait(_HURRY_S):
@@ -281,9 +282,11 @@ class _Driver:
         if now_s - self._asked_s >= _ASK_AGAIN_S:
             self._asked_s = now_s
             self._patiently(self._ask)
-        if self._hurries and self.seats.free and now_s - self._looked_s >= _HURRY_S:
+        if self._hurries and now_s >= self._look_at_s:
+            # while all workers are busy too: whoever is next takes the ends that are known then
             answered = self._patiently(lambda: self._know(self._ends_now))
-            self._looked_s = now_s if answered else now_s + _ASK_AGAIN_S
+            took_s = self.world.monotonic() - now_s
+            self._look_at_s = now_s + (max(_HURRY_S, took_s / _ASKING_MOST) if answered else _ASK_AGAIN_S)
         self._alive()
         self.seats.dispatch(self.ends)
 

@@ -52,7 +52,7 @@ from engine.lake.decode import Decoder
 from engine.lake.desk import Desk, Gap, Standing
 from engine.lake.fold import Fold
 from engine.lake.halt import Halt, Kind
-from engine.lake.handle import Handle
+from engine.lake.log import Log
 from engine.lake.merge import Merged, Scd1
 from engine.lake.ranges import Offsets, Range
 from engine.ledger import Entry
@@ -247,9 +247,9 @@ class _Attempt:
         ours = table.engine_columns(self.flow)
         make = functools.partial(append.rows, decoder=decoder, batch=planned, ours=ours, known=known)
         names = (*self.standing.target.columns, *(name for name, _ in ours))
-        held = self.standing.handle = self.standing.handle or Handle(path)
+        log = self.standing.log = self.standing.log or Log(path)
         large = self.standing.large
-        rows = append.write(planned, path, raw, make, names, at=self.desk.at, large=large, handle=held)
+        rows = append.write(planned, path, raw, make, names, at=self.desk.at, large=large, log=log)
         # an observation of a write that Delta skipped never completes: it is asked after the read-back
         look = functools.partial(sieve.look, planned.span)
         return _Run(planned, lambda: merged(rows.counters), lambda: bad(look(rows.counters)))

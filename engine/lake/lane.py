@@ -89,7 +89,7 @@ class Lane:
     log: Any
     meters: LandingMeters
     seats: list[Seat] = field(default_factory=list)
-    wake: Callable[[], None] = lambda: None  # told when a worker is free again
+    wake: Callable[[], None] = lambda: None  # told when a worker is done
     _ends: Ends = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(init=False)
     _rejections: int = 0
@@ -231,11 +231,6 @@ class Lane:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     # --- a worker
-
-    @property
-    def free(self) -> bool:
-        """Whether a worker has nothing to do."""
-        return sum(seat.busy for seat in self.seats) < self.plan.workers
 
     def _begun(self, seat: Seat) -> None:
         """A worker has come to the flow: what has been written meanwhile lands too."""

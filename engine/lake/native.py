@@ -10,14 +10,12 @@ The small files that this makes are rewritten here too: Spark takes seconds for 
 waits.
 
 Rule: whatever is not known to fit is Spark's to do. The rows in memory are bounded by their number and by
-the size of each record. The seq is compared on the very handle that commits: whoever commits the same
-application id after that comparison makes this commit fail.  # I2
+the size of each record. The seq is compared with all that is committed before ours: whoever commits in
+between has the number that our commit wants, and all is compared again.  # I2
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +25,7 @@ from urllib.parse import unquote
 import deltalake
 import pyarrow as pa
 import pyarrow.dataset as ds
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import RemoveAction
 
 from engine.errors import LakeUnreachable
@@ -35,7 +33,7 @@ from engine.lake import halt, parquet
 from engine.lake.book import described, reached
 from engine.lake.commits import SMALL_BYTES
 from engine.lake.halt import Kind
-from engine.lake.handle import Handle
+from engine.lake.log import Known, Log, columns
 
 ROWS_MAX: Final = 4_000
 RECORD_BYTES_MAX: Final = 16 * 1024
@@ -43,17 +41,6 @@ LARGE_BYTES: Final = 128 * 1024 * 1024  # files as large are left as they are
 _LEAST: Final = 2
 _LEFT_MAX: Final = 100
 _TRIES: Final = 5
-_READER: Final = (1, 3)
-_WRITER: Final = (2, 7)  # with names for what they know, or from before there were names
-_FEATURES: Final = frozenset({"appendOnly", "invariants", "timestampNtz"})
-_PROPERTIES: Final = frozenset(
-    {
-        "delta.appendOnly",
-        "delta.checkpointInterval",
-        "delta.deletedFileRetentionDuration",
-        "delta.logRetentionDuration",
-    }
-)
 
 
 def bounded(size: str) -> str:
@@ -61,33 +48,34 @@ def bounded(size: str) -> str:
     return f"CASE WHEN {size} > {RECORD_BYTES_MAX} THEN {halt.sql(Kind.LARGE, size)} ELSE value END"
 
 
-def fitting(path: Path, names: Sequence[str], handle: Handle | None = None) -> deltalake.DeltaTable | None:
-    """The table as it is now, where it has these columns and may be written without Spark."""
-    with reached(path):
-        if not deltalake.DeltaTable.is_deltatable(str(path)):
-            return None
-        table = (handle or Handle(path)).table()
-        same = [field.name for field in table.schema().fields] == [*names]
-        return table if same and plain(table) else None
-
-
-def plain(table: deltalake.DeltaTable) -> bool:
-    """Whether a table asks nothing of its writers that is not listed here.
+def fitting(path: Path, names: Sequence[str], log: Log | None = None) -> Log | None:
+    """The log of the table as it is now, where it has these columns and may be written without Spark.
 
     A property or a feature that is not known may ask for anything; a field's metadata too (a generated
     column, an identity, a default, an invariant), and a field that must have a value.
     """
-    protocol, metadata = table.protocol(), table.metadata()
-    features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())}
-    asked = {name for name in metadata.configuration if name.startswith("delta.")}
-    return (
-        protocol.min_reader_version in _READER
-        and protocol.min_writer_version in _WRITER
-        and features <= _FEATURES
-        and asked <= _PROPERTIES
-        and not metadata.partition_columns
-        and all(field.nullable and not field.metadata for field in table.schema().fields)
-    )
+    log = log or Log(path)
+    return log if _known(log, names) else None
+
+
+def _known(log: Log, names: Sequence[str]) -> Known | None:
+    with reached(log.path):
+        try:
+            known = log.now()
+        except TableNotFoundError:
+            return None
+        return known if known.plain and known.names == [*names] else None
+
+
+def create(path: Path, columns: pa.Schema, properties: Mapping[str, str]) -> None:
+    """Make a table where there is none; somebody else may make it at the same moment."""
+    with reached(path):
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            deltalake.DeltaTable.create(str(path), columns, mode="ignore", configuration={**properties})
+        except DeltaError:
+            if not deltalake.DeltaTable.is_deltatable(str(path)):
+                raise
 
 
 def save(rows: pa.Table, path: Path) -> str:
@@ -97,8 +85,7 @@ def save(rows: pa.Table, path: Path) -> str:
 
 
 def commit(
-    table: deltalake.DeltaTable,
-    path: Path,
+    log: Log,
     names: Sequence[str],
     *,
     app_id: str,
@@ -113,22 +100,22 @@ def commit(
     ``ready`` is called when the files are known to fit: nobody's, and VACUUM's, until their commit.
     ``gaps``: the seqs of an application grow in this table, and not each of them comes to it.
     """
-    with reached(path):
-        files = _Files(path, names)
+    with reached(log.path):
+        files = _Files(log.path, names)
         for tried in range(_TRIES):
-            if not plain(table) or not files.fit(table):
+            known = log.now()
+            if not known.plain or not files.fit(known.columns):
                 if not tried:
                     files.drop()
                 return False
-            last = table.transaction_version(app_id) or 0
+            last = known.seq(app_id) or 0
             if last >= seq or (last < seq - 1 and not gaps):
                 return True
             ready()
-            if _committed(table, files, metadata, deltalake.Transaction(app_id, seq)):
+            if log.commit(files.said(metadata), files.add, {app_id: seq}):
                 return True
-            table = deltalake.DeltaTable(str(path))
     hint = "see by DESCRIBE HISTORY who else writes this table"
-    raise LakeUnreachable(f"commits of others came before seq {seq}", where=str(path), hint=hint)
+    raise LakeUnreachable(f"commits of others came before seq {seq}", where=str(log.path), hint=hint)
 
 
 def compact(path: Path, names: Sequence[str]) -> bool:
@@ -138,15 +125,17 @@ def compact(path: Path, names: Sequence[str]) -> bool:
     through, and their rows would stand twice. Whatever was committed in between, it is done another time. I2
     """
     with reached(path):
-        table = fitting(path, names)
-        chosen = [] if table is None else _chosen(table)
-        if table is None or not chosen:
+        log = Log(path)
+        known = _known(log, names)  # once: its files are those of the version before ours
+        chosen = [] if known is None else _chosen(known.opened)
+        if known is None or not chosen:
             return False
+        table = known.opened
         schema = pa.schema(table.schema().to_arrow())
         small = [str(path / unquote(each["path"])) for each in chosen]
         rows = ds.dataset(small, schema=schema, format="parquet").to_table()
         files = _Files(path, [parquet.save(rows, path)], change=False)
-        if files.rows != sum(each["num_records"] for each in chosen) or not files.fit(table):
+        if files.rows != sum(each["num_records"] for each in chosen) or not files.fit(known.columns):
             files.drop()
             return False
         now_ms = files.add[0].modification_time
@@ -155,11 +144,7 @@ def compact(path: Path, names: Sequence[str]) -> bool:
                          partition_values={})
             for each in chosen
         ]  # fmt: skip
-        once = deltalake.CommitProperties(max_commit_retries=0)
-        with contextlib.suppress(CommitFailedError):
-            table.create_write_transaction(
-                [*files.add, *gone], "append", table.schema(), commit_properties=once
-            )
+        log.commit({"operation": "OPTIMIZE", "isBlindAppend": False}, files.add, {}, gone)
     return True
 
 
@@ -185,37 +170,6 @@ def remove(path: Path) -> None:
         deltalake.DeltaTable(str(path)).vacuum(dry_run=False, full=True)
 
 
-def _committed(table: deltalake.DeltaTable, files: _Files, metadata: str, seq: deltalake.Transaction) -> bool:
-    """Whether the commit is there; False when another's was in its way: all is compared again then."""
-    counts = {
-        "numFiles": len(files.add),
-        "numOutputRows": files.rows,
-        "numOutputBytes": sum(add.size for add in files.add),
-    }
-    said = {
-        "userMetadata": metadata,
-        "isBlindAppend": True,
-        "operationMetrics": {name: str(count) for name, count in counts.items()},  # as Spark's own says it
-    }
-    properties = deltalake.CommitProperties(said, app_transactions=[seq])
-    try:
-        table.create_write_transaction([*files.add], "append", table.schema(), commit_properties=properties)
-    except CommitFailedError:
-        return False
-    return True
-
-
-def columns(schema: deltalake.Schema) -> Any:
-    """Names and types, in order; whether a value may be missing is not compared: the table has said yes."""
-    return _bare(json.loads(schema.to_json())["fields"])
-
-
-def _bare(said: Any) -> Any:
-    if isinstance(said, Mapping):
-        return {k: _bare(v) for k, v in said.items() if k not in ("nullable", "containsNull", "metadata")}
-    return [_bare(each) for each in said] if isinstance(said, list) else said
-
-
 class _Files:
     """The files of a batch, and what their footers say; one without rows has nothing to add."""
 
@@ -231,10 +185,19 @@ class _Files:
             else:
                 (table / name).unlink()
 
-    def fit(self, table: deltalake.DeltaTable) -> bool:
-        """Whether each has the columns of the table."""
-        asked = columns(table.schema())
+    def fit(self, asked: Any) -> bool:
+        """Whether each has these columns."""
         return all(each == asked for each in self._columns)
+
+    def said(self, metadata: str) -> dict[str, Any]:
+        """What the commit says: counts by the footers, under Spark's names, and the batch's words."""
+        counts = {
+            "numFiles": len(self.add),
+            "numOutputRows": self.rows,
+            "numOutputBytes": sum(add.size for add in self.add),
+        }
+        metrics = {name: str(count) for name, count in counts.items()}
+        return {"userMetadata": metadata, "operationMetrics": metrics}
 
     def drop(self) -> None:
         """No commit will name them. Once one was tried they stay: maybe only its answer has failed (I7)."""

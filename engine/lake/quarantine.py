@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.contract import PLACE, PROBLEM, RECORD
-from engine.errors import EcluseError, LandingFenced, LedgerDisagrees
+from engine.errors import LandingFenced, LedgerDisagrees
 from engine.lake import book, commits, given, halt, native, query, table
 from engine.lake.batch import Batch
 from engine.lake.compile import Checker
@@ -28,23 +29,32 @@ _SOUND = ("unfit:", "check:", "unchanged-", "key-null:", "utf8:", "row-too-large
 _FEW: Final = 8_000  # records, of which each may be as large as ``native`` takes them
 _PROBLEM = f"WHEN map_contains_key(unfit, '{PROBLEM}') THEN 'record' "
 _PLACE = ", ".join(quote(column) for column in PLACE)
+_TYPES: Final = {
+    "string": pa.string(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "binary": pa.binary(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "map<string,string>": pa.map_(pa.string(), pa.string()),
+    "struct<era:bigint,major:bigint,minor:bigint>": pa.struct(
+        [("era", pa.int64()), ("major", pa.int64()), ("minor", pa.int64())]
+    ),
+}
+_PROPERTIES: Final = {  # as every table that Spark makes here has them
+    "delta.checkpointInterval": "50",
+    "delta.logRetentionDuration": "interval 3 days",
+    "delta.deletedFileRetentionDuration": "interval 3 days",
+}
 KEEP = ("partition", "offset", "value", "key", "timestamp")
 """What of a record the quarantine needs besides what was decoded."""
 
 
-def create(session: SparkSession, root: Path) -> None:
-    """Make the quarantine where it is not; before any worker, because two creations conflict.
+def create(root: Path) -> None:
+    """Make the quarantine where it is not; without Spark, which takes seconds for it when it has just begun.
 
     Another group may make it at the same moment: it is there then, which is all that is wanted.
     """
-    path = book.quarantine_path(root)
-    body = ", ".join(f"{name(c)} {t}" for c, t in QUARANTINE)
-    statement = f"CREATE TABLE IF NOT EXISTS {table.sql_name(path)} ({body}) USING delta"
-    try:
-        halt.sure(lambda: session.sql(statement), where=str(path))
-    except EcluseError:
-        if not book.exists(path):
-            raise
+    native.create(book.quarantine_path(root), pa.schema([(c, _TYPES[t]) for c, t in QUARANTINE]), _PROPERTIES)
 
 
 def bad(frame: DataFrame, checker: Checker | None = None, *, partner: bool = False) -> DataFrame:
@@ -148,7 +158,7 @@ def _natively(frame: DataFrame, path: Path, batch: Batch, said: str, where: str)
     if isinstance(rows, halt.Halt):
         return False  # a record is too large to be held in memory with so many
     file = native.save(rows, path)
-    return native.commit(found, path, [file], app_id=batch.app_id, seq=batch.seq, metadata=said, gaps=True)
+    return native.commit(found, [file], app_id=batch.app_id, seq=batch.seq, metadata=said, gaps=True)
 
 
 def held(session: SparkSession, root: Path, app_id: str, seq: int, span: Range) -> int | None:

@@ -20,6 +20,7 @@ from engine.errors import LakeUnreachable, LandingFenced
 from engine.lake import append, book, commits, halt, native, quarantine, query, session
 from engine.lake import table as lake_table
 from engine.lake.table import log_hours
+from engine.ledger import QUARANTINE
 from engine.state import State
 from tests.support.avro_records import Field
 from tests.support.landing import Landing, Table
@@ -131,6 +132,20 @@ def test_a_worker_that_is_killed_is_told_of_as_such(spark: Any) -> None:
 def test_workers_take_nothing_from_the_folder_that_a_landing_runs_in(spark: Any) -> None:
     safe = spark.sparkContext.parallelize([1], 1).map(lambda _: sys.flags.safe_path)
     assert safe.collect() == [True]
+
+
+def test_the_quarantine_is_made_as_spark_makes_it(spark: Any, tmp_path: Path) -> None:
+    quarantine.create(tmp_path)
+    body = ", ".join(f"`{column}` {kind}" for column, kind in QUARANTINE)
+    spark.sql(f"CREATE TABLE {lake_table.sql_name(tmp_path / 'by_spark')} ({body}) USING delta")
+
+    def made(path: Path) -> Any:
+        actions = commits.read(path, 0) or []
+        (protocol,) = (a["protocol"] for a in actions if "protocol" in a)
+        (told,) = (a["metaData"] for a in actions if "metaData" in a)
+        return protocol, told["configuration"], spark.read.format("delta").load(str(path)).schema
+
+    assert made(book.quarantine_path(tmp_path)) == made(tmp_path / "by_spark")
 
 
 def test_days_before_1582_are_read_by_who_asks_whose_calendar_they_are_in(spark: Any, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class Table:
             actions = commits.read(path, version) or []
             if any(action.get("txn", {}).get("appId") == app_id for action in actions):
                 (said,) = (a["commitInfo"] for a in actions if "commitInfo" in a)
-                found.append("delta-rs" in said["engineInfo"])
+                found.append(said["engineInfo"].startswith("ecluse/"))
         return found
 
     def state(self) -> FlowState:

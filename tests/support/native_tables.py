@@ -12,9 +12,9 @@ from typing import Any
 import deltalake
 import pyarrow as pa
 import pytest
-from deltalake.exceptions import CommitFailedError
 
 from engine.lake import native
+from engine.lake.log import Log
 
 POSITION = pa.struct([("era", pa.int64()), ("major", pa.int64())])
 SCHEMA = pa.schema(
@@ -63,7 +63,7 @@ def append(
     said = json.dumps({"ecluse": 1, "writer": driver})
     found = more.pop("found", None) or rows(*ids, **more)
     file = native.save(found, path)
-    return native.commit(table, path, [file], app_id="a", seq=seq, metadata=said, ready=ready)
+    return native.commit(table, [file], app_id="a", seq=seq, metadata=said, ready=ready)
 
 
 def ids(path: Path) -> list[int]:
@@ -73,10 +73,9 @@ def ids(path: Path) -> list[int]:
 
 def unanswered(patch: pytest.MonkeyPatch) -> None:
     """Commits that are made, and answered as if they were not."""
-    real = deltalake.DeltaTable.create_write_transaction
+    real = Log._put  # noqa: SLF001
 
-    def commit(table: deltalake.DeltaTable, *words: Any, **named: Any) -> None:
-        real(table, *words, **named)
-        raise CommitFailedError("no answer came")
+    def put(log: Log, version: int, text: str) -> bool:
+        return real(log, version, text) and False
 
-    patch.setattr(deltalake.DeltaTable, "create_write_transaction", commit)
+    patch.setattr(Log, "_put", put)

@@ -30,14 +30,14 @@ class World:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.now_s = 100.0
-        self.down = self.free = False
+        self.down, self.takes_s = False, 0.0
         self.topics = self
         driver: Any = object.__new__(dispatch._Driver)
-        seats = SimpleNamespace(dispatch=self.asked.append, policy=None, free=True)
+        seats = SimpleNamespace(dispatch=self.asked.append, policy=None)
         driver.world, driver.seats, driver.spark = self, seats, None
         driver.ends, driver._gaps, driver._asking = {}, {}, threading.Lock()
         driver.lane = SimpleNamespace(flows=[HURRIES], trigger_s=1.0, group="default")
-        driver._asked_s, driver._looked_s = float("inf"), float("-inf")
+        driver._asked_s, driver._look_at_s = float("inf"), float("-inf")
         driver._woken_up, driver._alive = threading.Event(), lambda: None
         driver._patiently = self.patiently
         self.driver: Any = driver
@@ -54,6 +54,7 @@ class World:
 
     def offsets(self, _names: Any) -> dict[str, dict[int, tuple[int, int]]]:
         self.asked.append("ends")
+        self.now_s += self.takes_s
         if self.down:
             raise TopicUnreachable("no answer")
         return {"t": {0: (0, 7)}}
@@ -73,16 +74,27 @@ def test_i5_the_timer_asks_for_the_ends_and_then_for_the_gaps() -> None:
     assert world.asked == ["ends", "gaps", {"t": {0: 7}}]
 
 
-def test_kafka_is_not_asked_while_every_worker_is_busy_nor_again_at_once() -> None:
+def test_kafka_is_asked_five_times_a_second_whoever_is_busy() -> None:
     world = World()
-    world.driver.seats.free = False
-    world.driver._tick()
-    assert world.asked == [{}]
-    world.driver.seats.free = True
     world.driver._tick()
     world.asked.clear()
     world.driver._tick()
     assert world.asked == [{"t": {0: 7}}]
+    world.now_s += dispatch._HURRY_S
+    world.driver.ends = {}
+    world.driver._tick()
+    assert world.asked[1:] == ["ends", "gaps", {"t": {0: 7}}]
+
+
+def test_asking_takes_a_tenth_of_the_time_at_most() -> None:
+    world = World()
+    world.takes_s = 0.5
+    for _ in range(1000):
+        world.driver.ends = {}
+        world.driver._tick()
+        world.now_s += 0.1
+    asked_s = world.asked.count("ends") * world.takes_s
+    assert 0.08 < asked_s / (world.now_s - 100.0) <= 0.11
 
 
 def test_a_kafka_that_does_not_answer_is_left_alone_for_a_while() -> None:
@@ -128,15 +140,13 @@ def test_a_worker_takes_the_ends_that_are_known_when_it_begins(
     lane._pool.submit(occupy)  # the lane's only worker
     first.wait(10)
     lane.dispatch(ENDS | {FLOW.topic.name: {0: 6}}, defer=False)
-    assert not lane.free
     lane.dispatch({FLOW.topic.name: {0: 9}}, defer=False)
     begin.set()
     lane.settle()
     assert took == [{0: 9}]
-    assert lane.free
 
 
-def test_a_worker_that_gets_free_says_so(lane: Handed) -> None:
+def test_a_worker_that_is_done_says_so(lane: Handed) -> None:
     told = threading.Event()
     lane.wake = told.set
     lane.dispatch({FLOW.topic.name: {0: 6}}, defer=False)

@@ -1,5 +1,7 @@
 """The native append: what it commits, what it leaves to Spark, and who it lets commit beside it."""
 
+# ruff: noqa: SLF001 - what is tried are parts of the log
+
 from __future__ import annotations
 
 import json
@@ -15,6 +17,7 @@ import pytest
 from engine.errors import LakeUnreachable
 from engine.lake import batch, commits, native
 from engine.lake.batch import Seen
+from engine.lake.log import Log
 from tests.support.native_tables import AT, SCHEMA, append, create, ids, rows, unanswered
 
 
@@ -58,10 +61,8 @@ def test_i2_a_seq_that_is_there_is_not_committed_again(path: Path, seq: int) -> 
 
 def test_i2_where_seqs_have_gaps_one_that_is_there_or_behind_is_not_committed(path: Path) -> None:
     for seq, each in ((2, 20), (7, 70), (7, 71), (5, 50), (8, 80)):
-        table = deltalake.DeltaTable(str(path))
-        assert native.commit(
-            table, path, [native.save(rows(each), path)], app_id="a", seq=seq, metadata="{}", gaps=True
-        )
+        file = native.save(rows(each), path)
+        assert native.commit(Log(path), [file], app_id="a", seq=seq, metadata="{}", gaps=True)
     assert ids(path) == [20, 70, 80]
     assert append(path, 10, 100)  # a table to which each seq comes has none left out
     assert ids(path) == [20, 70, 80]
@@ -234,7 +235,7 @@ def test_what_a_native_commit_says_is_what_completing_its_batch_needs(path: Path
     table = native.fitting(path, SCHEMA.names)
     assert table is not None
     said = made.metadata()
-    assert native.commit(table, path, [native.save(rows(1, 2), path)], app_id="a", seq=1, metadata=said)
+    assert native.commit(table, [native.save(rows(1, 2), path)], app_id="a", seq=1, metadata=said)
     commit = commits.newest(path, "a")
     assert commit is not None
     assert batch.again(commit, made.flow, made.driver) == made
@@ -245,15 +246,14 @@ def test_i7_rows_of_a_commit_whose_answer_was_lost_stay_although_the_table_chang
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unanswered(monkeypatch)
-    answers = deltalake.DeltaTable.create_write_transaction
+    answers = Log._put
 
-    def add_behind(table: deltalake.DeltaTable, *words: Any, **named: Any) -> None:
-        try:
-            answers(table, *words, **named)
-        finally:
-            more = deltalake.Field("more", deltalake.schema.PrimitiveType("string"))
-            deltalake.DeltaTable(str(path)).alter.add_columns([more])
+    def add_behind(log: Log, version: int, text: str) -> bool:
+        answered = answers(log, version, text)
+        more = deltalake.Field("more", deltalake.schema.PrimitiveType("string"))
+        deltalake.DeltaTable(str(path)).alter.add_columns([more])
+        return answered
 
-    monkeypatch.setattr(deltalake.DeltaTable, "create_write_transaction", add_behind)
+    monkeypatch.setattr(Log, "_put", add_behind)
     assert not append(path, 1, 1)
     assert ids(path) == [1]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from engine.lake import commits, native, parquet
+from engine.lake.log import Log
 from tests.support.native_tables import SCHEMA, append, create, ids, unanswered
 
 
@@ -70,6 +71,23 @@ def test_i2_whatever_is_committed_in_between_no_row_stands_twice(
     assert files(path) == (5 if between == "append" else 1)
     kept = len(list(path.glob("*.parquet")))
     assert kept == 6  # the file of the one that was refused is nobody's, and VACUUM's
+
+
+def test_i2_files_are_rewritten_as_they_were_at_the_version_that_is_committed_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(path)
+    look = Log.now
+
+    def and_then_another(log: Log) -> Any:
+        known = look(log)
+        monkeypatch.undo()
+        deltalake.DeltaTable(str(path)).optimize.compact()
+        return known
+
+    monkeypatch.setattr(Log, "now", and_then_another)
+    native.compact(path, SCHEMA.names)
+    assert ids(path) == list(range(2, 10))
 
 
 def test_i7_rows_of_a_rewriting_whose_answer_was_lost_stay(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 from prometheus_client import CollectorRegistry
 
 from engine.errors import EcluseError, GapAhead, LakeUnreachable, OffsetsGone, SchemaBlocked
@@ -342,22 +342,26 @@ def test_rows_that_land_before_a_stop_are_told_and_counted_before_it(
 def test_two_landings_that_start_at_once_make_one_quarantine_i9(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, no_spark = book.quarantine_path(tmp_path), nullcontext()
+    path = book.quarantine_path(tmp_path)
 
     def beaten(*_: Any, **__: Any) -> None:
         write_deltalake(str(path), pa.table({"id": [1]}))
-        raise LakeUnreachable("the table exists already")
+        raise DeltaError("the table exists already")
 
-    monkeypatch.setattr(halt, "sure", beaten)
-    quarantine.create(cast("Any", no_spark), tmp_path)
+    monkeypatch.setattr(DeltaTable, "create", beaten)
+    quarantine.create(tmp_path)
     shutil.rmtree(path)
 
     def failed(*_: Any, **__: Any) -> None:
-        raise LakeUnreachable("no disk")
+        raise DeltaError("no disk")
 
-    monkeypatch.setattr(halt, "sure", failed)
+    monkeypatch.setattr(DeltaTable, "create", failed)
     with pytest.raises(LakeUnreachable):
-        quarantine.create(cast("Any", no_spark), tmp_path)
+        quarantine.create(tmp_path)
+    monkeypatch.undo()
+    quarantine.create(tmp_path)
+    quarantine.create(tmp_path)
+    assert DeltaTable(str(path)).version() == 0
 
 
 def test_i5_a_default_that_has_no_value_in_its_column_parks_the_flow_by_name(
