@@ -180,7 +180,7 @@ class Book:
 
     def _try(self, entries: Sequence[Entry]) -> int | None:
         """Book what is not booked yet; its rows, or None where another commit has come before."""
-        known = self._log.now()
+        known = self._log.now(*(entry.app_id for entry in entries))
         if not known.ours:
             hint = "take back what was set on it: this engine alone writes it"
             raise LakeUnreachable(
@@ -188,7 +188,7 @@ class Book:
             )
         rows, seqs = list[dict[str, Any]](), dict[str, int]()
         for entry in entries:
-            old = (known.seq(entry.app_id) or 0) >= entry.seq
+            old = known.seq(entry.app_id) >= entry.seq
             if not old:
                 seqs[entry.app_id] = max(entry.seq, seqs.get(entry.app_id, 0))
             if not old or entry.state == "rebooked":
@@ -211,7 +211,7 @@ class Book:
             if self._compactions % _CLEAN_AFTER == 0:
                 table.create_checkpoint()
                 table.cleanup_metadata()
-                table.vacuum(_KEEP_HOURS, dry_run=False, enforce_retention_duration=False)
+                table.vacuum(_KEEP_HOURS, dry_run=False, enforce_retention_duration=False, full=True)
 
     # what is booked: looked up without reading the whole, which grows by one row per batch
 

@@ -60,7 +60,7 @@ def read(table: Path, version: int) -> list[dict[str, Any]] | None:
         text = (table / "_delta_log" / f"{version:020d}.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    return [json.loads(line) for line in text.splitlines() if line]
+    return [json.loads(line) for line in text.split("\n") if line]  # a value may hold what else ends a line
 
 
 def ours(actions: list[dict[str, Any]], version: int, app_id: str) -> Commit | None:

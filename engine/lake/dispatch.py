@@ -285,8 +285,8 @@ class _Driver:
         if self._hurries and now_s >= self._look_at_s:
             # while all workers are busy too: whoever is next takes the ends that are known then
             answered = self._patiently(lambda: self._know(self._ends_now))
-            took_s = self.world.monotonic() - now_s
-            self._look_at_s = now_s + (max(_HURRY_S, took_s / _ASKING_MOST) if answered else _ASK_AGAIN_S)
+            rest_s = max(_HURRY_S, (self.world.monotonic() - now_s) / _ASKING_MOST)
+            self._look_at_s = now_s + (min(rest_s, _ASK_AGAIN_S) if answered else _ASK_AGAIN_S)
         self._alive()
         self.seats.dispatch(self.ends)
 

@@ -7,7 +7,8 @@ the next number, whole, or not at all: what it takes does not grow with the log.
 Rule: what is known holds only while the newest known commit is the very file that it was. What others have
 committed behind it is read first, and whatever changes more than rows makes the library open the table again;
 so do a table that was made anew, which has another file there, and a log that was cleaned meanwhile, in which
-it is gone. Else ours would be a commit with a number that was somebody's. # I3
+it is gone or lies before a checkpoint that is not known. Else ours would be a commit with a number that was
+somebody's. # I3
 """
 
 from __future__ import annotations
@@ -61,11 +62,9 @@ class Known:
     opened: deltalake.DeltaTable
     seqs: dict[str, int | None] = field(default_factory=dict)
 
-    def seq(self, app_id: str) -> int | None:
-        """The newest seq that is there for an application."""
-        if app_id not in self.seqs:
-            self.seqs[app_id] = self.opened.transaction_version(app_id)
-        return self.seqs[app_id]
+    def seq(self, app_id: str) -> int:
+        """The newest seq that is there for an application that was asked for, 0 where there is none."""
+        return self.seqs[app_id] or 0
 
 
 class Log:
@@ -76,10 +75,19 @@ class Log:
         self._folder = path / "_delta_log"
         self._known: Known | None = None
 
-    def now(self) -> Known:
-        """The table as it is now. Raises what the library raises where it cannot be read."""
-        self._known = self._read_on() or self._opened()
-        return self._known
+    def now(self, *app_ids: str) -> Known:
+        """The table as it is now, with the seqs of these applications.
+
+        Raises what the library raises where it cannot be read.
+        """
+        known = self._known = self._read_on() or self._opened()
+        for app_id in app_ids:
+            if app_id not in known.seqs:
+                if known.opened.version() != known.version:
+                    # the library looks into the log when it is asked, and what it opened may be cleaned away
+                    known.opened = deltalake.DeltaTable(str(self.path))
+                known.seqs[app_id] = known.opened.transaction_version(app_id)
+        return known
 
     def commit(
         self,
@@ -100,6 +108,12 @@ class Log:
         version = known.version + 1
         if not self._put(version, "".join(json.dumps(action) + "\n" for action in actions)):
             return False
+        self._known = None  # until what follows has gone well
+        if self._checkpointed() >= version:
+            return (
+                False  # the number was free because the log has been cleaned beyond it: nobody reads it there
+            )
+        self._known = known
         known.version, known.mark = version, self._mark(version)
         known.seqs.update(seqs)
         if version % known.checkpoint_every == 0:
@@ -139,7 +153,8 @@ class Log:
             return None  # damaged: the library says how
         if known.version != begun:
             known.mark = self._mark(known.version)
-        return known
+        # what lies before a checkpoint may be cleaned away, so that a number is free and not the next one
+        return known if self._checkpointed() <= known.version else None
 
     def _behind(self, version: int) -> Iterator[list[dict[str, Any]]]:
         """The commits behind one."""
@@ -149,8 +164,8 @@ class Log:
     def _put(self, version: int, text: str) -> bool:
         """Make the file of a version, unless there is one: a link appears whole, and takes nobody's place."""
         made = self._folder / f"_commit_{uuid.uuid4().hex}.json.tmp"
-        made.write_text(text, encoding="utf-8")
         try:
+            made.write_text(text, encoding="utf-8")
             os.link(made, self._file(version))
         except FileExistsError:
             return False
@@ -164,6 +179,13 @@ class Log:
             table = deltalake.DeltaTable(str(self.path))
             table.create_checkpoint()
             table.cleanup_metadata()
+
+    def _checkpointed(self) -> int:
+        """The version of the newest checkpoint; no commit from there on is ever cleaned away."""
+        try:
+            return int(json.loads((self._folder / "_last_checkpoint").read_bytes())["version"])
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            return -1
 
     def _mark(self, version: int) -> _Mark | None:
         """What tells the file of a commit from any other; None where it is gone."""

@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 
 from engine.lake import book, commits, halt, native, table
 from engine.lake.desk import Standing
+from engine.lake.quarantine import WRITING
 
 SMALL_FILES_MAX = 100
 REMOVE_EVERY_S: Final = 12 * 3600.0
@@ -58,7 +59,8 @@ def quarantine(session: SparkSession, root: Path, *, remove: bool = False) -> No
     path = book.quarantine_path(root)
     with path.with_name("quarantine.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        tidy(session, path, remove=remove)
+        with WRITING:
+            tidy(session, path, remove=remove)
 
 
 def tidy(session: SparkSession, path: Path, *, remove: bool) -> None:

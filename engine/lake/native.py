@@ -103,12 +103,12 @@ def commit(
     with reached(log.path):
         files = _Files(log.path, names)
         for tried in range(_TRIES):
-            known = log.now()
+            known = log.now(app_id)
             if not known.plain or not files.fit(known.columns):
                 if not tried:
                     files.drop()
                 return False
-            last = known.seq(app_id) or 0
+            last = known.seq(app_id)
             if last >= seq or (last < seq - 1 and not gaps):
                 return True
             ready()

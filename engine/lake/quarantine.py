@@ -7,6 +7,8 @@ commit reports is the ledger's own witness of what was quarantined.
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -45,6 +47,8 @@ _PROPERTIES: Final = {  # as every table that Spark makes here has them
     "delta.logRetentionDuration": "interval 3 days",
     "delta.deletedFileRetentionDuration": "interval 3 days",
 }
+WRITING: Final = threading.Lock()
+"""Held by whoever writes here: Spark's commit can take the place of one that came a moment before it."""
 KEEP = ("partition", "offset", "value", "key", "timestamp")
 """What of a record the quarantine needs besides what was decoded."""
 
@@ -127,10 +131,10 @@ def write(frame: DataFrame, root: Path, batch: Batch, *, expected: int) -> int:
     path = book.quarantine_path(root)
     where = f"{batch.flow.name} seq {batch.seq}"
     said = batch.metadata()
-    if expected > _FEW or not _natively(frame, path, batch, said, where):
-        halt.sure(
-            lambda: table.append(frame, path, app_id=batch.app_id, seq=batch.seq, metadata=said), where=where
-        )
+    with WRITING:
+        if expected > _FEW or not _natively(frame, path, batch, said, where):
+            add = functools.partial(table.append, app_id=batch.app_id, seq=batch.seq, metadata=said)
+            halt.sure(lambda: add(frame, path), where=where)
     rows = held(frame.sparkSession, root, batch.app_id, batch.seq, batch.span)
     if rows is None:
         raise LandingFenced(

@@ -97,6 +97,13 @@ def test_asking_takes_a_tenth_of_the_time_at_most() -> None:
     assert 0.08 < asked_s / (world.now_s - 100.0) <= 0.11
 
 
+def test_one_slow_answer_does_not_keep_the_next_away() -> None:
+    world = World()
+    world.takes_s = 40.0
+    world.driver._tick()
+    assert world.driver._look_at_s - world.now_s <= dispatch._ASK_AGAIN_S
+
+
 def test_a_kafka_that_does_not_answer_is_left_alone_for_a_while() -> None:
     world = World()
     world.down = True

@@ -156,7 +156,7 @@ def test_i3_a_table_that_was_made_anew_is_opened_anew(path: Path, before: int, a
     create(path)
     for seq in range(1, after + 1):
         append(path, seq, 100 + seq)
-    known = log.now()
+    known = log.now("a")
     assert known.version == known.seq("a") == after
     assert by(log, after + 1, 6)
     assert ids(path) == [6, *(100 + seq for seq in range(1, after + 1))]
@@ -217,9 +217,76 @@ def test_a_checkpoint_that_fails_takes_nothing_from_its_commit(
 def test_what_the_library_knew_when_it_opened_the_table_is_asked_once(path: Path) -> None:
     append(path, 1, 1)
     log = Log(path)
-    known = log.now()
-    assert (known.seq("a"), known.seq("b")) == (1, None)
+    known = log.now("a", "b")
+    assert (known.seq("a"), known.seq("b")) == (1, 0)
     append(path, 2, 2)
     assert log.now().seq("a") == 2
     assert log.commit({}, list[AddAction](), {"b": 7})
     assert (log.now().seq("a"), log.now().seq("b")) == (2, 7)
+
+
+def cleaned(path: Path, before: int) -> None:
+    """Leave a checkpoint, and nothing of the log before a version."""
+    deltalake.DeltaTable(str(path)).create_checkpoint()
+    for version in range(before):
+        (path / "_delta_log" / f"{version:020d}.json").unlink(missing_ok=True)
+
+
+def test_an_application_that_is_first_asked_for_when_the_log_was_cleaned_is_known(path: Path) -> None:
+    log, late = Log(path), Log(path)
+    assert late.commit({}, list[AddAction](), {"late": 4})
+    assert by(log, 1, 1)
+    for seq in range(2, 14):
+        assert by(log, seq, seq)
+    cleaned(path, 10)
+    known = log.now("late", "never")
+    assert (known.seq("late"), known.seq("never"), known.seq("a")) == (4, 0, 13)
+
+
+def test_i3_a_number_that_is_free_because_the_log_was_cleaned_is_not_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, other = Log(path), Log(path)
+    assert by(log, 1, 1)
+    for seq in range(2, 20):
+        assert by(other, seq, seq)
+    real = Log._behind
+
+    def meanwhile(mine: Log, version: int) -> Any:
+        for number, actions in enumerate(real(mine, version)):
+            yield actions
+            if mine is log and number == 2:
+                cleaned(path, 15)
+
+    monkeypatch.setattr(Log, "_behind", meanwhile)
+    assert log.now("a").seq("a") == 19
+    assert by(log, 20, 20)
+    assert ids(path) == list(range(1, 21))
+
+
+def test_i3_nothing_is_committed_into_a_log_that_was_cleaned_after_the_look(path: Path) -> None:
+    log, other = Log(path), Log(path)
+    assert by(log, 1, 1)
+
+    def long_pause() -> None:
+        if commits.head(path) == 1:
+            for seq in range(2, 20):
+                assert by(other, seq, seq)
+            cleaned(path, 15)
+
+    file = native.save(rows(99), path)
+    assert native.commit(log, [file], app_id="b", seq=1, metadata="{}", ready=long_pause)
+    assert ids(path) == [*range(1, 20), 99]
+
+
+def test_a_full_disk_leaves_no_file_in_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Path, _text: str, **_named: Any) -> None:
+        file.write_bytes(b"{")
+        raise OSError(28, "No space left on device")
+
+    log = Log(path)
+    log.now()
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        log.commit({}, list[AddAction](), {"a": 1})
+    assert list((path / "_delta_log").glob("*.tmp")) == []
