@@ -8,6 +8,7 @@ verdict. This room does not parse wire forms: a column carries a cell, which doe
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -210,6 +211,10 @@ def from_avro(schema: str | Mapping[str, Any] | Sequence[Any]) -> Type:
 
 class Unfit(ValueError):
     """A value has no place in its column's type (NaN in a decimal, infinity in a date)."""
+
+
+BAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+"""What a cell may raise for a field that it cannot encode."""
 
 
 @dataclass(frozen=True, slots=True)

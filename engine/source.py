@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
 
 from engine.arrivals import Expected as Expected  # noqa: PLC0414 - a connector sees only this door
 from engine.arrivals import Files, Wish
@@ -37,6 +37,9 @@ from engine.contract.said import Typed as Typed  # noqa: PLC0414 - the same
 from engine.contract.said import TypedColumn as TypedColumn  # noqa: PLC0414 - the same
 from engine.contract.said import TypedLayout as TypedLayout  # noqa: PLC0414 - the same
 from engine.schema import Relation
+
+if TYPE_CHECKING:
+    from engine.lanes import Lane
 
 
 class Unchanged(Enum):
@@ -91,23 +94,30 @@ def snapshot_of(strand: str) -> tuple[int, str] | None:
 
 Unpack = Callable[[Sequence[Any]], Sequence[Sequence[Field]]]
 """From rows as their source has them to columns of fields, in the relation's order."""
+ToLanes = Callable[[Sequence[Any]], "Sequence[Lane]"]  # the same rows to the Avro encoding of each column
 
 
 class Packed(Sequence[Row]):
     """New rows as their source has them: they are taken apart when they are asked for.
 
     Most that takes rows wants them column by column; as a sequence they are rows like any others, all of
-    them read by a snapshot (``r``) or created (``c``).
+    them read by a snapshot (``r``) or created (``c``); ``lanes``: a way to encode many at once.
     """
 
-    __slots__ = ("_raw", "_unpack", "op")
+    __slots__ = ("_lanes", "_raw", "_unpack", "op")
 
-    def __init__(self, raw: Sequence[Any], unpack: Unpack, op: Literal["r", "c"] = "r") -> None:
-        self._raw, self._unpack, self.op = raw, unpack, op
+    def __init__(
+        self, raw: Sequence[Any], unpack: Unpack, op: Literal["r", "c"] = "r", lanes: ToLanes | None = None
+    ) -> None:
+        self._raw, self._unpack, self.op, self._lanes = raw, unpack, op, lanes
 
     def columns(self) -> Sequence[Sequence[Field]]:
         """The fields of each column."""
         return self._unpack(self._raw)
+
+    def lanes(self) -> Sequence[Lane] | None:
+        """Each column encoded, where the connector does that; raises one of ``BAD`` where rows do not fit."""
+        return self._lanes(self._raw) if self._lanes and self._raw else None
 
     def __len__(self) -> int:
         return len(self._raw)
@@ -123,7 +133,7 @@ class Packed(Sequence[Row]):
     def __getitem__(self, at: slice) -> Packed: ...
     def __getitem__(self, at: int | slice) -> Row | Packed:
         if isinstance(at, slice):
-            return Packed(self._raw[at], self._unpack, self.op)
+            return Packed(self._raw[at], self._unpack, self.op, self._lanes)
         return next(iter(Packed([self._raw[at]], self._unpack, self.op)))
 
 

@@ -1,15 +1,12 @@
 """Avro's integers as bytes: what the cells of connectors and the envelope are strung together from.
 
-Rule: ``long`` is the meaning; the tables are the same thing looked up, ``longs`` the same thing for a whole
-column. An Avro int, long, length, count and union branch are all this one zigzag varint. This room knows no
-type and no schema.
+Rule: ``long`` is the meaning; the tables are the same thing looked up, ``lanes`` do it for many at once. An
+Avro int, long, length, count and union branch are all this one zigzag varint. This room knows no type and no
+schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from struct import Struct
 from typing import Final
 
 _PIECES: Final = 1 << 14
@@ -72,66 +69,3 @@ class Sizes(dict[int, bytes]):
 
 SIZES: Final = Sizes()
 """The length before a string or bytes: ``SIZES[len(v)] + v`` is ``sized(v)``."""
-
-
-_EACH_28: Final = (0x0000000000003FFF, 0x000000000FFFC000, 2), (0x007F007F, 0x3F803F80, 1)
-_EACH_56: Final = (
-    (0x000000000FFFFFFF, 0x00FFFFFFF0000000, 4),
-    (0x00003FFF00003FFF, 0x0FFFC0000FFFC000, 2),
-    (0x007F007F007F007F, 0x3F803F803F803F80, 1),
-)
-_CONTINUED: Final = 0x8080808080808080
-
-
-def longs(fields: Sequence[bytes], added: int = 0) -> Sequence[bytes] | None:
-    r"""``long`` of many integers at once; None where they are not alike enough for that.
-
-    The integers are big-endian, of 4 or 8 bytes, not negative, and their varints are of one length: keys in
-    their order, instants. ``added`` is added to each, and is not negative. They lie side by side in one large
-    integer, so that a few operations compare all of them and a dozen spread their bits; a loop takes as many
-    for each.
-
-    >>> longs([b"\0\0\1\0", b"\0\0\2\0"]) == (long(256), long(512)), longs([b"\0\0\0\1", b"\0\0\1\0"])
-    (True, None)
-    """
-    if not fields:
-        return ()
-    width, count = len(fields[0]), len(fields)
-    first = int.from_bytes(fields[0], "big") + added
-    if width not in (4, 8) or first >> 7 * width - 1 or set(map(len, fields)) != {width}:
-        return None
-    lanes = _lanes(width, len(long(first)), count)
-    x = int.from_bytes(b"".join(reversed(fields)), "big")
-    if added:
-        if x & lanes.signs:
-            return None
-        x += added * lanes.ones
-    if x & lanes.beyond or (x >> lanes.below & lanes.all) + lanes.all & lanes.tops != lanes.tops:
-        return None
-    x <<= 1
-    for lower, upper, step in lanes.masks:
-        x = x & lower | (x & upper) << step
-    return lanes.cut((x | lanes.continued).to_bytes(width * count, "little"))
-
-
-class _Lanes:
-    """Constants for so many integers side by side, each in a lane of ``width`` bytes.
-
-    ``beyond`` are the bits that none has whose varint has ``size`` bytes. The last seven of the others begin
-    at ``below``: with ``all`` added to them they reach the bit in ``tops``, unless all of them are zero, as
-    they are where fewer bytes would do.
-    """
-
-    def __init__(self, width: int, size: int, count: int) -> None:
-        self.ones = ones = int.from_bytes((1).to_bytes(width, "little") * count, "little")
-        steps = _EACH_56 if width == 8 else _EACH_28  # noqa: PLR2004 - bytes of a lane
-        self.masks = tuple((ones * lower, ones * upper, step) for lower, upper, step in steps)
-        self.continued = ones * (_CONTINUED & (1 << 8 * (size - 1)) - 1)
-        self.signs = ones << 8 * width - 1
-        self.beyond = ones * ((1 << 8 * width) - (1 << 7 * size - 1))
-        self.below = max(0, 7 * size - 8)
-        self.all, self.tops = (ones * 127, ones * 128) if size > 1 else (0, 0)
-        self.cut = Struct(f"{size}s{width - size}x" * count).unpack
-
-
-_lanes: Final = lru_cache(maxsize=16)(_Lanes)

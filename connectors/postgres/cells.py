@@ -8,9 +8,7 @@ come from (``catalog``).
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import cache
 from struct import Struct
 from typing import Any, Final, Literal
@@ -53,7 +51,7 @@ from engine.schema import (
     TimestampNtz,
     Type,
 )
-from engine.varint import FOLLOWED, LAST, LENGTHS, SIZES, long, longs, sized
+from engine.varint import FOLLOWED, LAST, LENGTHS, SIZES, long, sized
 
 Form = Literal["binary", "text"]
 """How a capture asks the server for values; one form for all its columns."""
@@ -167,11 +165,9 @@ def _written(kind: Kind) -> Cell | None:
 def _decimal(type_: Decimal, form: Form) -> Cell:
     if form == "binary":
         encode, text = numerics.from_binary(type_.precision, type_.scale), numerics.text_of_binary
-        many = numerics.many_from_binary(type_.precision, type_.scale)
     else:
-        encode, text, many = numerics.from_text(type_.precision, type_.scale), texts.plain, None
-    cell = _remembered(f"numeric_{type_.precision}_{type_.scale}_{form}", encode, text)
-    return replace(cell, many=many)
+        encode, text = numerics.from_text(type_.precision, type_.scale), texts.plain
+    return _remembered(f"numeric_{type_.precision}_{type_.scale}_{form}", encode, text)
 
 
 def _remembered(name: str, encode: Callable[[bytes], bytes], text: Callable[[bytes], str]) -> Cell:
@@ -199,18 +195,7 @@ def _integer(
     )
     scope = {"LAST": LAST, "FOLLOWED": FOLLOWED, "long": long, unpack: unpacked}
 
-    def many(fields: Sequence[bytes]) -> Sequence[bytes]:
-        alike = longs(fields)
-        if alike is not None:
-            return alike
-        numbers = struct.unpack(f">{len(fields)}{unpack[-1]}", b"".join(fields))
-        if min(numbers) >= 0 and max(numbers) < _SHORT:
-            return [
-                LENGTHS[n] if n < _SHORTEST else FOLLOWED[n << 1 & 16383] + LAST[n >> 13] for n in numbers
-            ]
-        return list(map(long, numbers))
-
-    return Cell(name, encode, texts.integer, inline=inline, scope=scope, many=many)
+    return Cell(name, encode, texts.integer, inline=inline, scope=scope)
 
 
 def _stamp(name: str, text: Callable[[bytes], str]) -> Cell:
@@ -225,9 +210,7 @@ def _stamp(name: str, text: Callable[[bytes], str]) -> Cell:
         "unpack_q": _unpack_q,
         "unpack_epoch": dates.EPOCH_US,
     }
-    return Cell(
-        name, dates.stamp_from_binary, text, inline=inline, scope=scope, many=dates.stamps_from_binary
-    )
+    return Cell(name, dates.stamp_from_binary, text, inline=inline, scope=scope)
 
 
 def _bool_from_binary(v: bytes) -> bytes:

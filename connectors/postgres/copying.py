@@ -20,7 +20,7 @@ from engine.errors import SourceUnreachable
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 _BATCH_BYTES: Final = 1 << 19
-_ROW_BYTES: Final = 1200  # what is made of more than some 400 rows does not stay in the fast memory of a core
+_ROW_BYTES: Final = 256  # what is made of more than 2,000 rows does not stay in the fast memory of a core
 _SILENCE_S: Final = 45.0  # the pump is patient for a little longer
 _TICK_S: Final = 1.0
 

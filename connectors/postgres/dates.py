@@ -5,13 +5,12 @@ Rule: years 1 to 9999 and no infinity; everything else is ``Unfit`` and keeps it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from struct import Struct
 from typing import Final
 
 from engine.schema import Unfit
-from engine.varint import LAST, long, longs
+from engine.varint import LAST, long
 
 EPOCH_DAYS: Final = 10957  # from 1970-01-01 to 2000-01-01
 EPOCH_US: Final = EPOCH_DAYS * 86400 * 1_000_000
@@ -20,10 +19,10 @@ _unpack_i: Final = Struct(">i").unpack
 _unpack_q: Final = Struct(">q").unpack
 _DAY_US: Final = 86400 * 1_000_000
 _ORDINAL_1970: Final = 719163
-_FIRST_DAY: Final = 1 - _ORDINAL_1970
-_LAST_DAY: Final = date.max.toordinal() - _ORDINAL_1970
-_FIRST_US: Final = _FIRST_DAY * _DAY_US
-_LAST_US: Final = (_LAST_DAY + 1) * _DAY_US - 1
+FIRST_DAY: Final = 1 - _ORDINAL_1970
+LAST_DAY: Final = date.max.toordinal() - _ORDINAL_1970
+FIRST_US: Final = FIRST_DAY * _DAY_US
+LAST_US: Final = (LAST_DAY + 1) * _DAY_US - 1
 _UTC_1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NTZ_1970: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock without a zone
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -36,7 +35,7 @@ del STAMP_TOP[0]
 def date_from_binary(v: bytes) -> bytes:
     """A binary date as Avro days."""
     days = _unpack_i(v)[0] + EPOCH_DAYS
-    if not _FIRST_DAY <= days <= _LAST_DAY:
+    if not FIRST_DAY <= days <= LAST_DAY:
         raise Unfit(date_text(v))
     return long(days)
 
@@ -52,14 +51,9 @@ def date_from_text(v: bytes) -> bytes:
 def stamp_from_binary(v: bytes) -> bytes:
     """A binary timestamp, with or without zone, as Avro microseconds."""
     us: int = _unpack_q(v)[0] + EPOCH_US
-    if not _FIRST_US <= us <= _LAST_US:
+    if not FIRST_US <= us <= LAST_US:
         raise Unfit(timestamp_text(v))
     return long(us)
-
-
-def stamps_from_binary(fields: Sequence[bytes]) -> Sequence[bytes]:
-    """The same for the fields of many rows: most instants since 2000 are of one length."""
-    return longs(fields, EPOCH_US) or list(map(stamp_from_binary, fields))
 
 
 def timestamp_from_text(v: bytes) -> bytes:

@@ -32,7 +32,7 @@ from connectors.postgres.progress import Progress
 from connectors.postgres.session import Connection, command
 from connectors.postgres.wire import WireColumn, WireRelation, lsn
 from engine.errors import SourceUnreachable
-from engine.source import Field, Packed, Rows, TableSpec
+from engine.source import Field, Packed, Rows, TableSpec, ToLanes
 
 GROUP_S: Final = 10.0  # the stream is not read meanwhile
 _SLOT_TIMEOUT_S: Final = 2  # nor while the slot waits for open writers
@@ -196,15 +196,23 @@ class Part:
     def rows(self, side: Connection, until: float, alive: Callable[[], None]) -> Iterator[Rows]:
         """The rows from behind the last key on, until all are read or the time is up."""
         key_at, query = self._key_at(), _query(self._table, self._was.after)
-        unpack = unpacking.unpacker(self._table.known.bases, self._form)
+        unpack, lanes = unpacking.unpacker(self._table.known.bases, self._form), self._lanes()
         for raw in copying.batches(self._group.line.pgconn, query, self._form, alive):
-            rows = Packed(raw, unpack)
+            rows = Packed(raw, unpack, lanes=lanes)
             yield self._run(rows)
             if key_at and time.monotonic() > until:
                 last = rows[-1][2] or ()
                 self._ended(_texts(side, self._table.key, [last[n] for n in key_at], self._form))
                 return  # the connection is closed in the middle of the copy
         self._ended(None)
+
+    def _lanes(self) -> ToLanes | None:
+        """What encodes many rows at once, where they come in the binary form."""
+        if self._form == "text":
+            return None
+        from connectors.postgres import lanes  # 20 MB, for whoever reads tables
+
+        return lanes.reader(self.relation, self._table.known.bases)
 
     def _key_at(self) -> list[int]:
         at = {column.name: n for n, column in enumerate(self._table.known.relation.columns)}

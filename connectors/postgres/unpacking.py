@@ -1,13 +1,12 @@
 """The rows of a copy, taken apart: from the bytes of each to columns of fields.
 
-Rule: a row that is not whole stops the reading, it is never guessed. What is guessed is only how long most
-fields of a column are, from those that came before: a row that is otherwise is read field by field.
+Rule: a row that is not whole stops the reading, it is never guessed. Rows of the binary form mostly go
+another way (``lanes``): here are those that are asked for one by one.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct, error
 from typing import Any, Final
@@ -19,21 +18,16 @@ from engine.source import Field, Unpack
 
 _COUNT: Final = Struct(">h").unpack_from
 _SIZE: Final = Struct(">i").unpack_from
-_ROWS_SEEN: Final = 250  # at least so many say how long fields are
-_SEEN_EVERY: Final = 64  # runs
-_MOST: Final = 15 / 16
 
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _MEANT: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 ParseRow = Callable[[bytes], Values]
-Lengths = tuple[int | None, ...]
 
 
 def unpacker(bases: Sequence[int], form: Form) -> Unpack:
     """What takes the rows of a query apart whose columns have these base types."""
-    parse = _text_parser(len(bases)) if form == "text" else None
-    return _Unpacker(len(bases), parse) if parse else _Binary(bases)
+    return _Unpacker(len(bases), _text_parser(len(bases)) if form == "text" else binary_parser(bases))
 
 
 class _Unpacker:
@@ -47,43 +41,11 @@ class _Unpacker:
         return tuple(zip(*map(self._parse, raw), strict=True)) or ((),) * self._width
 
 
-class _Binary(_Unpacker):
-    """Rows of the binary form: codes, amounts and the like have one length in nearly every row."""
-
-    def __init__(self, bases: Sequence[int]) -> None:
-        super().__init__(len(bases), binary_parser(bases))
-        self._bases = bases
-        self._guess: Lengths = (None,) * len(bases)
-        self._runs = 0
-
-    def __call__(self, raw: Sequence[bytes]) -> Sequence[Sequence[Field]]:
-        columns = super().__call__(raw)
-        if len(raw) >= _ROWS_SEEN:
-            if self._runs % _SEEN_EVERY == 0:
-                guess = tuple(map(usual_length, columns))
-                if guess != self._guess:
-                    self._guess, self._parse = guess, binary_parser(self._bases, guess)
-            self._runs += 1
-        return columns
-
-
-def usual_length(fields: Sequence[Field]) -> int | None:
-    """The length of nearly all of these fields; None where there is none.
-
-    >>> usual_length([b"FR", b"DE", b"FR"]), usual_length([b"a", None, b"bc"])
-    (2, None)
-    """
-    lengths = Counter(len(v) for v in fields if isinstance(v, bytes))
-    ((length, count),) = lengths.most_common(1) or [(0, 0)]
-    return length if count and count >= _MOST * len(fields) else None
-
-
-def binary_parser(bases: Sequence[int], guess: Lengths = ()) -> ParseRow:
+def binary_parser(bases: Sequence[int]) -> ParseRow:
     r"""The parser of a binary row: generated, because it runs once per row of a whole database.
 
     One ``unpack`` takes a run of fixed-width columns and the length of the column after it; a NULL among the
-    fixed-width ones sends the row to the other parser, which goes field by field. With a guess at the lengths
-    of other columns these count as fixed too; a row that has others goes to the parser without the guess.
+    fixed-width ones sends the row to the other parser, which goes field by field.
 
     >>> from connectors.postgres.kinds import INT2, TEXT
     >>> parse = binary_parser([INT2, TEXT])
@@ -92,11 +54,7 @@ def binary_parser(bases: Sequence[int], guess: Lengths = ()) -> ParseRow:
     """
     scope: dict[str, Any] = {"size": _SIZE, "count": _COUNT, "broken": _broken, "error": error}
     fixed = tuple(FIXED.get(base) for base in bases)
-    if any(guess):
-        scope["careful"] = binary_parser(bases)
-        lines = [*_fast([known or guessed for known, guessed in zip(fixed, guess, strict=True)], scope)]
-    else:
-        lines = [*_careful(len(bases)), *_fast(fixed, scope)]
+    lines = [*_careful(len(bases)), *_fast(fixed, scope)]
     exec(compile("\n".join(lines), "<row of a copy>", "exec"), scope)  # noqa: S102 - made of numbers
     parse: ParseRow = scope["parse"]
     return parse

@@ -15,9 +15,9 @@ from itertools import repeat
 from operator import length_hint
 from typing import Any, Final
 
-from engine.envelope.fast import BAD, NULL, PLAIN, SOME, SOME_SIZES, Frame, Part, expressions, merged, trust
+from engine.envelope.fast import NULL, PLAIN, SOME, SOME_SIZES, Frame, Part, expressions, merged, trust
 from engine.errors import ContractBroken
-from engine.schema import Cell, Column, Relation
+from engine.schema import BAD, Cell, Column, Relation
 from engine.source import UNCHANGED, Field
 
 ByColumns = Callable[[Sequence[Sequence[Field]], Sequence[bytes], bytes, bytes, list[Any]], int]

@@ -8,19 +8,15 @@ is tried here before it is trusted. What one row costs is a tuple of byte string
 from __future__ import annotations
 
 import ast
-import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.errors import ContractBroken
-from engine.schema import Cell, Column, Relation
+from engine.schema import BAD, Cell, Column, Relation
 from engine.source import UNCHANGED, Row
 from engine.varint import Sizes
-
-BAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
-"""What a cell may raise for a field that it cannot encode."""
 
 NULL: Final = b"\x00"
 SOME: Final = b"\x02"

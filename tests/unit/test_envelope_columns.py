@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.postgres import kinds, unpacking
+from connectors.postgres import kinds, lanes, unpacking
 from connectors.postgres.cells import Form, cell_of, column_cell, type_of
 from engine.envelope import Encoder, Record, columns
 from engine.errors import ContractBroken, SourceUnreachable
 from engine.schema import Boolean, Cell, Column, Identity, Int64, Relation
 from engine.source import Packed, Row, Rows, snapshot_strand
-from engine.varint import long, longs
+from engine.varint import long
 from tests.support.cells import column, relation
 from tests.unit.test_envelope import address, images, tables, wire
 from tests.unit.test_postgres_cells import numeric
@@ -130,8 +130,9 @@ def same(rel: Relation, packed: Packed, partitions: int, first_minor: int = 0, l
 def test_rows_of_a_copy_become_the_same_records_by_columns_and_by_rows(
     raw: list[bytes], key: tuple[str, ...], partitions: int, first_minor: int
 ) -> None:
-    packed = Packed(raw, unpacking.unpacker(BASES, "binary"))
-    same(parcel(key), packed, partitions, first_minor)
+    unpack = unpacking.unpacker(BASES, "binary")
+    same(parcel(key), Packed(raw, unpack), partitions, first_minor)
+    same(parcel(key), Packed(raw, unpack, lanes=lanes.reader(parcel(key), BASES)), partitions, first_minor)
 
 
 @given(st.data(), tables(), st.sampled_from([1, 4]))
@@ -254,29 +255,3 @@ def test_a_cell_that_takes_null_among_many_for_a_value_is_refused() -> None:
     )
     with pytest.raises(ContractBroken, match="lenient takes"):
         encoded(rel, Packed([], lambda _: []), 1)
-
-
-@given(st.lists(magnitudes(63), max_size=40), st.sampled_from([0, 946_684_800_000_000]))
-@example([0, 63], 0)
-@example([64, 8191], 0)
-@example([0, (1 << 54) - 1], 946_684_800_000_000)
-def test_integers_of_one_length_become_varints_together(numbers: list[int], added: int) -> None:
-    told = [n + added for n in numbers]
-    found = longs([struct.pack(">q", n) for n in numbers], added)
-    alike = not numbers or (
-        min(numbers) >= 0 and max(told) < 1 << 55 and len({len(long(n)) for n in told}) == 1
-    )
-    assert (found is not None) == alike
-    if found is not None:
-        assert list(found) == [long(n) for n in told]
-
-
-@given(st.integers(0, 27).flatmap(lambda bits: st.lists(st.integers(0, (1 << bits) - 1), max_size=40)))
-def test_short_integers_become_varints_together(numbers: list[int]) -> None:
-    found = longs([struct.pack(">i", n) for n in numbers])
-    assert found is None or list(found) == [long(n) for n in numbers]
-
-
-def test_fields_of_several_widths_are_not_taken_for_integers_of_one() -> None:
-    assert longs([bytes(4), bytes(12)]) is None
-    assert longs([bytes(8), bytes(7), bytes(9)]) is None

@@ -47,7 +47,6 @@ def both(base: int, type_: Type, binary: bytes, text: str, value: Any) -> None:
     for form, wire in wires:
         cell = cell_of(base, type_, form)
         assert cell.encode(wire) == expected, form
-        assert not cell.many or list(cell.many([wire] * 5)) == [expected] * 5, form
         try:
             assert inline(cell, wire) == expected, form
         except (LookupError, ValueError):
@@ -213,29 +212,6 @@ def test_a_value_without_a_place_keeps_its_text_in_both_forms(base: int, wire: b
         plain.encode(text.encode())
     with pytest.raises((Unfit, LookupError)):
         inline(binary, wire)
-
-
-@given(
-    st.lists(st.decimals(-(10**6), 10**9, places=4) | st.decimals(0, 400, places=2), min_size=1, max_size=9),
-    st.integers(3, 12),
-    st.integers(0, 6),
-)
-@example([Exact("12.34")], 3, 2)
-@example([Exact("1.234")], 5, 2)
-@example([Exact("83886.08"), Exact("83886.07"), Exact("327.67"), Exact("327.68")], 7, 2)
-def test_numerics_together_are_each_exact_or_one_of_them_has_no_place(
-    values: list[Exact], precision: int, scale: int
-) -> None:
-    cell = cell_of(kinds.NUMERIC, Decimal(precision, min(precision, scale)), "binary")
-    wires = [numeric(value, 4) for value in values]
-    assert cell.many is not None
-    try:
-        expected = [cell.encode(wire) for wire in wires]
-    except Unfit:
-        with pytest.raises(Unfit):
-            cell.many(wires)
-    else:
-        assert list(cell.many(wires)) == expected
 
 
 def test_a_numeric_is_never_rounded() -> None:

@@ -45,41 +45,15 @@ def test_a_row_comes_back_field_by_field(made: tuple[list[int], list[bytes | Non
     assert unpacking.binary_parser(bases)(row(fields)) == tuple(fields)
 
 
-def guesses(data: st.DataObject, fields: Sequence[bytes | None]) -> tuple[int | None, ...]:
-    """Lengths that a parser may expect: right for many of the fields."""
-    return tuple(
-        data.draw(st.sampled_from([None, len(field or b""), len(field or b"")]) | st.integers(0, 40))
-        for field in fields
-    )
-
-
-@given(columns(), st.data())
-def test_a_row_comes_back_field_by_field_whatever_lengths_were_expected(
-    made: tuple[list[int], list[bytes | None]], data: st.DataObject
-) -> None:
-    bases, fields = made
-    parse = unpacking.binary_parser(bases, guesses(data, fields))
-    assert parse(row(fields)) == tuple(fields)
-
-
 @given(columns(), st.data())
 def test_a_row_that_is_cut_or_too_long_is_no_row(
     made: tuple[list[int], list[bytes | None]], data: st.DataObject
 ) -> None:
     bases, fields = made
-    whole, parse = row(fields), unpacking.binary_parser(bases, guesses(data, fields))
+    whole, parse = row(fields), unpacking.binary_parser(bases)
     for broken in (whole[: data.draw(st.integers(0, len(whole) - 1))], whole + b"\0"):
         with pytest.raises(SourceUnreachable):
             parse(broken)
-
-
-def test_rows_that_are_longer_than_those_before_them_come_back_too() -> None:
-    unpack = unpacking.unpacker((kinds.INT2, kinds.TEXT, kinds.TEXT), "binary")
-    for text in (b"FR", b"FRA", None, b"", b"FR"):
-        rows = [[struct.pack(">h", n), text, b"x" * (n % 3)] for n in range(400)]
-        raw = [row(fields) for fields in rows]
-        for _ in range(70):  # long enough for what was seen first to be forgotten
-            assert [list(fields) for fields in zip(*unpack(raw), strict=True)] == rows
 
 
 class Line:
@@ -113,7 +87,7 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 998, 999, 1000, 1001, 2000])
+@pytest.mark.parametrize("count", [0, 1, 2, 1970, 1971, 1972, 1973, 4000])
 def test_every_row_of_a_copy_comes_once_whatever_the_header_and_the_end_come_with(count: int) -> None:
     sent = [row([struct.pack(">i", n)]) for n in range(count)]
     joined = [HEADER + sent[0], *sent[1:], END] if sent else [HEADER, END]
@@ -121,7 +95,7 @@ def test_every_row_of_a_copy_comes_once_whatever_the_header_and_the_end_come_wit
         line: Any = Line(messages)
         came = list(copying.batches(line, "select 1", "text" if form == "text" else "binary", lambda: None))
         assert [d for rows in came for d in rows] == sent
-        assert all(0 < len(rows) <= 1000 for rows in came)
+        assert all(0 < len(rows) <= 2000 for rows in came)
 
 
 def test_large_rows_of_a_copy_come_a_few_at_a_time() -> None:
