@@ -23,7 +23,9 @@ WORD: Final = 8
 _UNION: Final = 2  # the branch of a value that is there; NULL's is 0
 _LONG: Final = 128  # bytes of a text; what is behind them is copied by itself
 _EXACT_BITS: Final = 53  # numbers of so many bits have an exact float, whose exponent counts their bits
-_VARINT_BITS: Final = 55
+_VARINT_BITS: Final = 55  # of more, a varint's length is not certain from the bits of its float
+_WORD_BITS: Final = 56  # of a varint's first eight bytes
+_LEAST: Final = -(1 << 63)
 _CONTINUED: Final = 0x8080_8080_8080_8080
 _SPREAD: Final = (
     (28, 0x0000_0000_0FFF_FFFF, 0x00FF_FFFF_F000_0000, 4),
@@ -97,34 +99,42 @@ def constant(value: bytes) -> tuple[Words, ...]:
 
 
 def varints(numbers: Counts, null: Flags | None = None) -> Lane:
-    r"""Avro's int and long; odd is what has more than 54 bits.
+    r"""Avro's int and long.
 
-    >>> lane = varints(np.array([0, -1, 64, 1 << 60]))
-    >>> joined(4, lane.parts), lane.odd.tolist()
-    ([b'\x00', b'\x01', b'\x80\x01', b'\x00'], [False, False, False, True])
+    >>> joined(4, varints(np.array([0, -1, 64, 1 << 62])).parts)[:3]
+    [b'\x00', b'\x01', b'\x80\x01']
     """
     zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
     if null is not None:
         zigzag = np.where(null, np.uint64(0), zigzag)
-    top, odd = int(zigzag.max()), None
-    if top >> _VARINT_BITS:
-        odd = zigzag >> np.uint64(_VARINT_BITS) != 0
-        zigzag = np.where(odd, np.uint64(0), zigzag)
-        top = int(zigzag.max())
-    return Lane((_spread(zigzag, int(zigzag.min()), top),), null, odd)
+    least, most = int(zigzag.min()), int(zigzag.max())
+    if most >> _VARINT_BITS:
+        return Lane(_wide(zigzag), null)
+    spread, size = _spread(zigzag, most), int(_BYTES_OF_BITS[least.bit_length()])
+    if size == _BYTES_OF_BITS[most.bit_length()]:
+        return Lane((Words(spread | _MORE[size] if size > 1 else spread, size),), null)
+    sizes = _BYTES_OF_BITS[_bits(zigzag)]
+    return Lane((Words(spread | _MORE[sizes], sizes),), null)
 
 
-def _spread(numbers: Words64, least: int, most: int) -> Words:
-    """Seven bits to a byte, each but the last with the bit that says so."""
+def _wide(numbers: Words64) -> tuple[Words, Words]:
+    """Varints of up to ten bytes: eight, and what is behind them where there is more."""
+    high = numbers >> np.uint64(_WORD_BITS)
+    low, more = numbers & np.uint64((1 << _WORD_BITS) - 1), high != 0
+    sizes = np.minimum(_BYTES_OF_BITS[_bits(low)], WORD)
+    first = _spread(low, (1 << _WORD_BITS) - 1) | np.where(more, np.uint64(_CONTINUED), _MORE[sizes])
+    two = high >= np.uint64(128)
+    last = np.where(two, high | np.uint64(0x180), high)  # its eighth bit is the next byte's first
+    return Words(first, np.where(more, WORD, sizes)), Words(last, more.astype(np.int64) + two)
+
+
+def _spread(numbers: Words64, most: int) -> Words64:
+    """Seven bits to a byte; ``most`` is the greatest."""
     spread = numbers
     for bits, lower, upper, shift in _SPREAD:
         if most >> bits:
             spread = (spread & np.uint64(lower)) | ((spread & np.uint64(upper)) << np.uint64(shift))
-    size = int(_BYTES_OF_BITS[least.bit_length()])
-    if size == _BYTES_OF_BITS[most.bit_length()]:
-        return Words(spread | _MORE[size] if size > 1 else spread, size)
-    sizes = _BYTES_OF_BITS[_bits(numbers)]
-    return Words(spread | _MORE[sizes], sizes)
+    return spread
 
 
 def _bits(numbers: NDArray[Any]) -> NDArray[np.intc]:
@@ -133,22 +143,27 @@ def _bits(numbers: NDArray[Any]) -> NDArray[np.intc]:
 
 
 def decimals(numbers: Counts, null: Flags | None = None) -> Lane:
-    """Avro's decimal: a length, and the unscaled number, its first byte first; odd is a very large one."""
+    """Avro's decimal: a length, and the unscaled number, its first byte first; odd is the least of all."""
     if null is not None:
         numbers = np.where(null, 0, numbers)
     least, most, odd = int(numbers.min()), int(numbers.max()), None
-    if max(most, ~least) >> _EXACT_BITS:
-        odd = (numbers >> _EXACT_BITS != 0) & (numbers >> _EXACT_BITS != -1)
+    if least == _LEAST:
+        odd = numbers == _LEAST
         numbers = np.where(odd, 0, numbers)
-    size = (_bits(np.abs(numbers) if least < 0 else numbers) + WORD) >> 3
+    amounts = np.abs(numbers) if least < 0 else numbers
+    if max(most, -least) >> _EXACT_BITS:
+        high = amounts >> 32
+        bits = np.where(high != 0, _bits(high) + 32, _bits(amounts & 0xFFFF_FFFF))
+    else:
+        bits = _bits(amounts)
+    size = (bits + WORD) >> 3
     first = (numbers.view(np.uint64) << ((WORD - size) << 3).astype(np.uint64)).byteswap()
     return Lane((Words((size << 1).astype(np.uint64), 1), Words(first, size.astype(np.int64))), null, odd)
 
 
 def sized(pieces: Pieces, null: Flags | None = None) -> Lane:
     """Avro's string and bytes: a length, and the piece itself."""
-    lengths = varints(pieces.size)
-    return Lane((*lengths.parts, pieces), null, lengths.odd)
+    return Lane((*varints(pieces.size).parts, pieces), null)
 
 
 def optional(lane: Lane) -> list[Part]:

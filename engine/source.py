@@ -104,20 +104,20 @@ class Packed(Sequence[Row]):
     them read by a snapshot (``r``) or created (``c``); ``lanes``: a way to encode many at once.
     """
 
-    __slots__ = ("_lanes", "_raw", "_unpack", "op")
+    __slots__ = ("_raw", "_unpack", "op", "to_lanes")
 
     def __init__(
         self, raw: Sequence[Any], unpack: Unpack, op: Literal["r", "c"] = "r", lanes: ToLanes | None = None
     ) -> None:
-        self._raw, self._unpack, self.op, self._lanes = raw, unpack, op, lanes
+        self._raw, self._unpack, self.op, self.to_lanes = raw, unpack, op, lanes
 
     def columns(self) -> Sequence[Sequence[Field]]:
         """The fields of each column."""
         return self._unpack(self._raw)
 
     def lanes(self) -> Sequence[Lane] | None:
-        """Each column encoded, where the connector does that; raises one of ``BAD`` where rows do not fit."""
-        return self._lanes(self._raw) if self._lanes and self._raw else None
+        """Each column encoded, if the connector does that; raises one of ``BAD`` for rows that it leaves."""
+        return None if self.to_lanes is None else self.to_lanes(self._raw)
 
     def __len__(self) -> int:
         return len(self._raw)
@@ -133,7 +133,7 @@ class Packed(Sequence[Row]):
     def __getitem__(self, at: slice) -> Packed: ...
     def __getitem__(self, at: int | slice) -> Row | Packed:
         if isinstance(at, slice):
-            return Packed(self._raw[at], self._unpack, self.op, self._lanes)
+            return Packed(self._raw[at], self._unpack, self.op, self.to_lanes)
         return next(iter(Packed([self._raw[at]], self._unpack, self.op)))
 
 

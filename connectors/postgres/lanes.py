@@ -54,6 +54,7 @@ from engine.schema import BAD, Cell, Column, Decimal, Relation, String
 Lanes = Callable[[Sequence[bytes]], Sequence[Lane]]
 
 _RUN_BYTES_MAX: Final = 4 << 20  # of more, rows are few and large, and each is taken alone
+_ROWS_MIN: Final = 200  # what is done once for a column is dearer than the values of fewer
 _GROUPS: Final = 4  # of four digits: what one word holds
 _DIGITS: Final = 18
 _TENS: Final[Counts] = np.array([10**n for n in range(_DIGITS + 1)], np.int64)
@@ -76,14 +77,16 @@ class Fields(NamedTuple):
 Way = Callable[[Fields], Lane]
 
 
-def reader(relation: Relation, bases: Sequence[int]) -> Lanes:
-    """What makes lanes of rows whose columns have these base types.
+def reader(relation: Relation, bases: Sequence[int], least: int = _ROWS_MIN) -> Lanes:
+    """What makes lanes of at least so many rows whose columns have these base types.
 
-    It raises LookupError or ValueError for rows that are not whole, or too large together.
+    It raises LookupError or ValueError for rows that are fewer, not whole, or too large together.
     """
     ways = [_way(column, base) for column, base in zip(relation.columns, bases, strict=True)]
 
     def lanes(raw: Sequence[bytes]) -> Sequence[Lane]:
+        if len(raw) < least:
+            raise ValueError("rows that are too few for it")
         return [way(fields) for way, fields in zip(ways, _fields(raw, len(ways)), strict=True)]
 
     return lanes

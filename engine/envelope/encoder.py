@@ -76,9 +76,10 @@ class Encoder:
         """Append the run's records to ``out``, in their order."""
         rows, prefix = run.rows, self._framed(run, framed_ms)
         first, count = run.first_minor >> 1, len(rows)
-        if isinstance(rows, Packed) and self.relation.columns:
+        if isinstance(rows, Packed) and rows.to_lanes and self.relation.columns:
             if (size := self._in_arrays(rows, first, prefix, out)) is not None:
                 return (size, 0, 0, 0, count) if rows.op == "r" else (size, count, 0, 0, 0)
+        elif isinstance(rows, Packed) and self.relation.columns:
             by_columns = self._by_columns.get(rows.op)
             if by_columns is None:
                 by_columns = columns.generate(self.relation, self._frame, rows.op)
@@ -96,23 +97,25 @@ class Encoder:
         return self._fast(rows, minors, prefix, out, self._careful)
 
     def _in_arrays(self, rows: Packed, first: int, prefix: bytes, out: list[Record]) -> int | None:
-        """The bytes of the rows' records; odd ones are encoded alone. None where they have no lanes."""
+        """The bytes of the rows' records, the odd ones among them as rows; None where all have to go so."""
         try:
-            lanes = rows.lanes()
+            lanes = rows.lanes() or ()
         except BAD:
-            return None
-        if lanes is None:
             return None
         from engine.envelope import arrays  # 20 MB, for whoever reads tables
 
-        begun, minors = len(out), range(2 * first, 2 * (first + len(rows)), 2)
-        size, left = arrays.encode(
-            self.relation, self._frame, lanes, arrays.Head(prefix, minors, rows.op), out
-        )
-        for at in left:
-            one: list[Record] = []
-            size += self._fast([rows[at]], [long(minors[at])], prefix, one, self._careful)[0]
-            (out[begun + at],) = one
+        head = arrays.Head(prefix, range(2 * first, 2 * (first + len(rows)), 2), rows.op)
+        found = arrays.encode(self.relation, self._frame, lanes, head)
+        if found is None:
+            return None
+        made, size, left = found
+        if left:
+            alone: list[Record] = []
+            minors = [long(head.minors[at]) for at in left]
+            size += self._fast([rows[at] for at in left], minors, prefix, alone, self._careful)[0]
+            for at, record in zip(left, alone, strict=True):
+                made[at] = record
+        out += made
         return size
 
     def _framed(self, run: Rows, framed_ms: int) -> bytes:

@@ -50,7 +50,7 @@ def table(base: int, modifier: int = -1, *, text: bool = False, key: bool = True
 def packed(rel: Relation, base: int, values: Sequence[bytes | None]) -> Packed:
     raw = [row([struct.pack(">i", n), value]) for n, value in enumerate(values)]
     bases = (kinds.INT4, base)
-    return Packed(raw, unpacking.unpacker(bases, "binary"), lanes=lanes.reader(rel, bases))
+    return Packed(raw, unpacking.unpacker(bases, "binary"), lanes=lanes.reader(rel, bases, least=1))
 
 
 def wires(base: int) -> st.SearchStrategy[bytes | None]:
@@ -132,15 +132,39 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return alone
 
 
-def test_only_what_is_odd_goes_the_way_of_any_row(monkeypatch: pytest.MonkeyPatch) -> None:
+PLAIN = [b"\1", b"\0", None, b"\1"] * 10
+
+
+@pytest.mark.parametrize(
+    ("values", "by_rows"),
+    [(PLAIN, []), ([*PLAIN, b"\2", *PLAIN, b""], [2]), ([*PLAIN, *[b"\2"] * 10], [50])],
+)
+def test_what_is_odd_goes_the_way_of_any_row_and_all_rows_where_many_are(
+    monkeypatch: pytest.MonkeyPatch, values: list[bytes | None], by_rows: list[int]
+) -> None:
     rel = table(kinds.BOOL)
+    same(rel, packed(rel, kinds.BOOL, values), 2)
     alone = watched(monkeypatch)
-    values = [b"\1", b"\0", b"\2", None, b"\1", b"", b"\0"]
     encoded(rel, packed(rel, kinds.BOOL, values), 2)
-    assert alone == [1, 1]
-    alone.clear()
-    encoded(rel, packed(rel, kinds.BOOL, values[:2]), 2)
+    assert alone == by_rows
+
+
+@pytest.mark.parametrize("base", [kinds.INT8, kinds.MONEY])
+def test_numbers_of_64_bits_are_no_odd_ones(monkeypatch: pytest.MonkeyPatch, base: int) -> None:
+    rel = table(base)
+    alone = watched(monkeypatch)
+    values = [struct.pack(">q", (n * 0x9E37_79B9_7F4A_7C15 & 2**64 - 1) - 2**63 or 1) for n in range(1, 300)]
+    encoded(rel, packed(rel, base, values), 2)
     assert alone == []
+
+
+def test_a_few_rows_are_taken_one_by_one() -> None:
+    rel = table(kinds.BOOL)
+    few = [row([struct.pack(">i", n), b"\1"]) for n in range(199)]
+    read = lanes.reader(rel, (kinds.INT4, kinds.BOOL))
+    with pytest.raises(ValueError, match="too few"):
+        read(few)
+    assert len(read([*few, few[0]])) == 2
 
 
 def test_rows_that_are_large_together_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +189,7 @@ def test_rows_that_are_not_whole_are_none(data: st.DataObject) -> None:
     )
     raw = [*whole[:at], broken, *whole[at + 1 :]]
     bases = (kinds.INT4, kinds.TEXT)
-    read = Packed(raw, unpacking.unpacker(bases, "binary"), lanes=lanes.reader(rel, bases))
+    read = Packed(raw, unpacking.unpacker(bases, "binary"), lanes=lanes.reader(rel, bases, least=1))
     if len(broken) == len(whole[at]) or not broken:
         try:
             made = read.lanes()
@@ -192,14 +216,18 @@ def test_a_cell_without_a_way_of_its_own_is_asked_value_by_value() -> None:
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.sampled_from(EDGES), min_size=1, max_size=20))
-def test_numbers_are_varints_and_decimals_or_odd(numbers: list[int]) -> None:
+@example([n for bits in range(63) for n in (2**bits - 1, 2**bits, -(2**bits), -(2**bits) - 1)])
+def test_every_number_is_a_varint_and_a_decimal(numbers: list[int]) -> None:
     from connectors.postgres.numerics import packed as decimal
     from engine.varint import long
 
-    given_ = np.array(numbers, np.int64)
-    for make, means in ((arrays.varints, long), (arrays.decimals, decimal)):
-        lane = make(given_)
-        odd = [False] * len(numbers) if lane.odd is None else lane.odd.tolist()
-        for number, made, is_odd in zip(numbers, arrays.joined(len(numbers), lane.parts), odd, strict=True):
-            assert is_odd == (abs(number) >= 2**52 and made != means(number)) or made == means(number)
-            assert not is_odd or not -(2**52) < number < 2**52
+    for bits in (64, 56, 50, 33):
+        some = [n for n in numbers if -(1 << bits - 1) < n < 1 << bits - 1] or [0]
+        for make, means in ((arrays.varints, long), (arrays.decimals, decimal)):
+            lane = make(np.array(some, np.int64))
+            assert lane.odd is None
+            assert arrays.joined(len(some), lane.parts) == [means(n) for n in some]
+    assert arrays.joined(1, arrays.varints(np.array([-(2**63)])).parts) == [long(-(2**63))]
+    least = arrays.decimals(np.array([-(2**63), 7]))
+    assert least.odd is not None
+    assert least.odd.tolist() == [True, False]
